@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` and `make test`. Both work on a fresh machine with Python >= 3.11 and a C++ compiler.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CORES  ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test slow lint bench docs claims clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "normkit needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+# torch first and by itself, as constraints.txt pins it: a looser range can pull a CUDA build of several gigabytes.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	touch $@
+
+$(VENV)/.normkit: pyproject.toml CMakeLists.txt $(wildcard native/*) $(VENV)/.torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.normkit
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[all,test]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.normkit
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
+demo: $(VENV)/.normkit
+	$(BIN)/normkit diagnose --treat --out normkit-report --force
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -n $(CORES) tests
+
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(CORES) --slow -m slow tests
+
+bench: $(VENV)/.test
+	$(BIN)/normkit bench --out benchmarks/results/latest
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+claims: $(VENV)/.test
+	$(BIN)/python docs/make_claims.py
+
+clean:
+	rm -rf $(VENV) build dist site normkit-report

@@ -1,0 +1,233 @@
+// The softmax family along an axis whose neighbours lie `inner` elements apart: a vector over columns, and in every
+// lane that column's own reference.
+//
+// A group of up to four vectors of columns is walked three times: maximum, sum, write. Columns whose maximum is
+// beyond the fast range have it subtracted first (see shifted_row.hpp for why that is exact).
+#pragma once
+#include "gradients.hpp"
+#include "logarithm.hpp"
+
+namespace {
+
+constexpr int COLUMN_VECTORS = 4;
+constexpr int64_t COLUMN_GROUP = COLUMN_VECTORS * LANES;
+constexpr int64_t COLUMN_BLOCK = 32;  // elements of a column summed in float32 before they go into the double
+
+typedef Doubles<LANES>::type lane_doubles;
+
+NK_INLINE lane_doubles to_doubles(vf v) { return __builtin_convertvector(v, lane_doubles); }
+NK_INLINE vf to_floats(lane_doubles d) { return __builtin_convertvector(d, vf); }
+NK_INLINE vf absolute(vf v) { return (vf)((vi)v & 0x7fffffff); }
+
+// V vectors of neighbouring columns; the last may be partial.
+template <int V>
+struct ColumnSpan {
+    int64_t rows, stride;
+    int last;  // columns of the last vector
+
+    NK_INLINE int count(int k) const { return k == V - 1 ? last : LANES; }
+    template <class T>
+    NK_INLINE vf get(const T* p, int64_t row, int k, float fill) const {
+        return load_up_to(p + row * stride + k * LANES, count(k), fill);
+    }
+    template <class T>
+    NK_INLINE void put(T* p, int64_t row, int k, vf v) const {
+        store_up_to(p + row * stride + k * LANES, v, count(k));
+    }
+    // sum[k] = sum over the rows of term(row, k), blocks of float32 added in double.
+    template <class Term>
+    NK_INLINE void sums(lane_doubles (&sum)[V], Term term) const {
+        for (int k = 0; k < V; ++k) sum[k] = lane_doubles{};
+        for (int64_t row = 0; row < rows;) {
+            const int64_t end = row + smaller(COLUMN_BLOCK, rows - row);
+            vf partial[V] = {};
+            for (; row < end; ++row) {
+                for (int k = 0; k < V; ++k) partial[k] += term(row, k);
+            }
+            for (int k = 0; k < V; ++k) sum[k] += to_doubles(partial[k]);
+        }
+    }
+};
+
+// The constants of the exponentials of one vector of columns: e^(x - shift) 2^-reference.
+struct ColumnReference {
+    vf maximum, shift, reference, bias, floor;
+
+    NK_INLINE void set(vf m) {
+        maximum = m;
+        const vf size = absolute(m);
+        const vi shifted = (vi)(size >= broadcast(FULL_SPEED_LIMIT)) & (vi)(size < broadcast(__builtin_inff()));
+        shift = where(shifted, m, vf{});
+        vf n = round_to_integer(m * LOG2_E);
+        n = where((vi)(n > broadcast(-REFERENCE_LIMIT)), n, broadcast(-REFERENCE_LIMIT));  // NaN goes here too
+        n = min_keep(broadcast(REFERENCE_LIMIT), n);
+        reference = where(shifted, vf{}, n);
+        bias = bias_of(reference);
+        floor = (reference - 127.0f) * LN_2;
+    }
+    template <bool High>
+    NK_INLINE vf exponential(vf x) const {
+        return exponential_with<High, false>(x - shift, bias, floor, bias);
+    }
+    NK_INLINE lane_doubles log_sum(lane_doubles sum) const {
+        lane_doubles result = to_doubles(shift) + to_doubles(reference) * LN_2_DOUBLE + logarithm<LANES>(sum);
+        for (int lane = 0; lane < LANES; ++lane) {
+            if (sum[lane] == 0.0) result[lane] = static_cast<double>(MINUS_INFINITY);
+        }
+        return result;
+    }
+};
+
+template <class T, int V>
+NK_INLINE void column_maxima(const ColumnSpan<V>& span, const T* x, ColumnReference (&columns)[V]) {
+    vf maximum[V];
+    for (int k = 0; k < V; ++k) maximum[k] = broadcast(MINUS_INFINITY);
+    for (int64_t row = 0; row < span.rows; ++row) {
+        for (int k = 0; k < V; ++k) maximum[k] = max_keep(maximum[k], span.get(x, row, k, MINUS_INFINITY));
+    }
+    for (int k = 0; k < V; ++k) columns[k].set(maximum[k]);
+}
+
+template <class T>
+bool column_has_nan(const T* x, int64_t rows, int64_t stride) {
+    for (int64_t row = 0; row < rows; ++row) {
+        if (load_one(x + row * stride) != load_one(x + row * stride)) return true;
+    }
+    return false;
+}
+
+// The sum of a column with +inf is NaN as that of a column with NaN is; its logarithm is +inf.
+template <class T, int V>
+void restore_infinities(const ColumnSpan<V>& span, const T* x, int k, const ColumnReference& columns,
+                        lane_doubles& log_sum) {
+    for (int lane = 0; lane < span.count(k); ++lane) {
+        if (columns.maximum[lane] != __builtin_inff()) continue;
+        if (!column_has_nan(x + k * LANES + lane, span.rows, span.stride)) log_sum[lane] = __builtin_inf();
+    }
+}
+
+template <class T, bool High, int V>
+NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T* x, T* y, const T* factor,
+                              const ColumnReference (&columns)[V]) {
+    constexpr bool keep = sizeof(T) == sizeof(float);  // half types would round the exponentials
+    lane_doubles sum[V];
+    span.sums(sum, [&](int64_t row, int k) {
+        const vf e = columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
+        if (keep) span.put(y, row, k, e);
+        return e;
+    });
+    vf gain[V];
+    for (int k = 0; k < V; ++k) {
+        gain[k] = to_floats(1.0 / sum[k]);
+        if (job.masked_zero) gain[k] = where((vi)(gain[k] == broadcast(__builtin_inff())), vf{}, gain[k]);
+        if (factor) gain[k] *= load_up_to(factor + k * LANES, span.count(k), 0.0f);
+    }
+    for (int64_t row = 0; row < span.rows; ++row) {
+        for (int k = 0; k < V; ++k) {
+            const vf e = keep ? span.get(y, row, k, 0.0f)
+                              : columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
+            span.put(y, row, k, e * gain[k]);
+        }
+    }
+}
+
+template <class T, bool High, int V>
+NK_INLINE void column_logs(const Job& job, const ColumnSpan<V>& span, const T* x, T* out,
+                           const ColumnReference (&columns)[V]) {
+    lane_doubles sum[V];
+    span.sums(sum, [&](int64_t row, int k) {
+        return columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
+    });
+    vf high[V] = {}, low[V] = {};
+    for (int k = 0; k < V; ++k) {
+        lane_doubles log_sum = columns[k].log_sum(sum[k]);
+        if (job.operation == normkit::LOGSUMEXP) {
+            restore_infinities(span, x, k, columns[k], log_sum);
+            store_up_to(out + k * LANES, to_floats(log_sum), span.count(k));
+            continue;
+        }
+        high[k] = to_floats(log_sum);
+        low[k] = to_floats(log_sum - to_doubles(high[k]));
+        const vi masked = (vi)(high[k] == broadcast(MINUS_INFINITY));
+        low[k] = where(masked, vf{}, low[k]);
+        if (job.masked_zero) high[k] = where(masked, vf{}, high[k]);
+    }
+    if (job.operation == normkit::LOGSUMEXP) return;
+    for (int64_t row = 0; row < span.rows; ++row) {
+        for (int k = 0; k < V; ++k) span.put(out, row, k, (span.get(x, row, k, 0.0f) - high[k]) - low[k]);
+    }
+}
+
+// Marks the columns in which log y is -inf throughout.
+template <class T, int V>
+NK_INLINE vi masked_columns(const ColumnSpan<V>& span, const T* log_y, int k) {
+    vi masked = (vi)(vf{} == vf{});
+    for (int64_t row = 0; row < span.rows; ++row) {
+        masked &= (vi)(span.get(log_y, row, k, MINUS_INFINITY) == broadcast(MINUS_INFINITY));
+    }
+    return masked;
+}
+
+template <class T, bool High, int V>
+NK_INLINE void column_gradients(const Job& job, const ColumnSpan<V>& span, const T* y, const T* dy, T* dx) {
+    const bool log_form = job.operation == normkit::LOG_SOFTMAX_BACKWARD;
+    lane_doubles sum[V];
+    span.sums(sum, [&](int64_t row, int k) {
+        const vf g = span.get(dy, row, k, 0.0f);
+        return log_form ? g : g * span.get(y, row, k, 0.0f);
+    });
+    vf total[V];
+    vi masked[V];
+    for (int k = 0; k < V; ++k) {
+        total[k] = to_floats(sum[k]);
+        masked[k] = log_form && job.masked_zero ? masked_columns(span, y, k) : vi{};
+    }
+    const Reference reference = reference_at(0.0f);
+    const vf ceiling = broadcast(LARGEST_EXPONENT);
+    for (int64_t row = 0; row < span.rows; ++row) {
+        for (int k = 0; k < V; ++k) {
+            const vf g = span.get(dy, row, k, 0.0f), value = span.get(y, row, k, 0.0f);
+            const vf d = log_form ? fnma(exponential<High>(min_keep(ceiling, value), reference), total[k], g)
+                                  : value * (g - total[k]);
+            span.put(dx, row, k, where(masked[k], vf{}, d));
+        }
+    }
+}
+
+// One group: the columns [column, column + V vectors) of outer index `outer`.
+template <class T, bool High, int V>
+void column_group(const Job& job, int64_t outer, int64_t column, int last) {
+    const ColumnSpan<V> span = {job.dim, job.inner, last};
+    const int64_t dense = outer * job.dim * job.inner + column, reduced = outer * job.inner + column;
+    const T* a = static_cast<const T*>(job.a) + dense;
+    const T* b = static_cast<const T*>(job.b);
+    T* out = static_cast<T*>(job.out);
+    if (job.operation == normkit::SOFTMAX_BACKWARD || job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
+        return column_gradients<T, High, V>(job, span, a, b + dense, out + dense);
+    }
+    ColumnReference columns[V];
+    column_maxima<T, V>(span, a, columns);
+    if (job.operation == normkit::SOFTMAX || job.operation == normkit::LOGSUMEXP_BACKWARD) {
+        const T* factor = job.operation == normkit::SOFTMAX ? nullptr : b + reduced;
+        return column_softmax<T, High, V>(job, span, a, out + dense, factor, columns);
+    }
+    T* destination = out + (job.operation == normkit::LOGSUMEXP ? reduced : dense);
+    column_logs<T, High, V>(job, span, a, destination, columns);
+}
+
+template <class T, bool High>
+void column_groups(const Job& job, int64_t begin, int64_t end) {
+    const int64_t groups = (job.inner + COLUMN_GROUP - 1) / COLUMN_GROUP;
+    for (int64_t group = begin; group < end; ++group) {
+        const int64_t outer = group / groups;
+        int64_t column = group % groups * COLUMN_GROUP;
+        const int64_t stop = smaller(column + COLUMN_GROUP, job.inner);
+        if (stop - column == COLUMN_GROUP) {
+            column_group<T, High, COLUMN_VECTORS>(job, outer, column, LANES);
+            continue;
+        }
+        for (; column < stop; column += LANES) column_group<T, High, 1>(job, outer, column, part(stop - column));
+    }
+}
+
+}  // namespace

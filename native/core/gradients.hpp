@@ -1,0 +1,45 @@
+// The backward passes that need one plain sum of the row: softmax and log-softmax.
+//
+//   softmax      dx = y (dy - sum(y dy))
+//   log_softmax  dx = dy - e^(log y) sum(dy)
+#pragma once
+#include "exponential.hpp"
+#include "job_access.hpp"
+#include "walks.hpp"
+
+namespace {
+
+constexpr float LARGEST_EXPONENT = 88.0f;  // e^x is still finite here; log-probabilities are far below
+
+template <class T>
+NK_INLINE double gradient_sum(const Job& job, int64_t row, int64_t start, int64_t n) {
+    const T* dy = row_b<T>(job, row) + start;
+    if (job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
+        return blocked_sum(n, [&](int64_t i, int count) { return load_up_to(dy + i, count, 0.0f); });
+    }
+    const T* y = row_a<T>(job, row) + start;
+    return blocked_sum(
+        n, [&](int64_t i, int count) { return load_up_to(y + i, count, 0.0f) * load_up_to(dy + i, count, 0.0f); });
+}
+
+template <class T, bool High>
+NK_INLINE void write_gradient(const Job& job, int64_t row, int64_t start, int64_t n, double row_sum) {
+    const T* y = row_a<T>(job, row) + start;
+    const T* dy = row_b<T>(job, row) + start;
+    T* dx = row_out<T>(job, row) + start;
+    const vf sum = broadcast(static_cast<float>(row_sum));
+    if (job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
+        const Reference reference = reference_at(0.0f);
+        const vf ceiling = broadcast(LARGEST_EXPONENT);
+        write_row_backwards(dx, n, job.stream, [&](int64_t i, int count) {
+            const vf log_y = min_keep(ceiling, load_up_to(y + i, count, 0.0f));
+            return fnma(exponential<High>(log_y, reference), sum, load_up_to(dy + i, count, 0.0f));
+        });
+    } else {
+        write_row_backwards(dx, n, job.stream, [&](int64_t i, int count) {
+            return load_up_to(y + i, count, 0.0f) * (load_up_to(dy + i, count, 0.0f) - sum);
+        });
+    }
+}
+
+}  // namespace

@@ -1,0 +1,41 @@
+// Where a job's rows start, typed.
+#pragma once
+#include "kernels.hpp"
+#include "storage.hpp"
+
+namespace {
+
+using normkit::Job;
+using normkit::Partial;
+using normkit::Segment;
+
+template <class T>
+NK_INLINE const T* row_a(const Job& job, int64_t row) {
+    return static_cast<const T*>(job.a) + row * job.a_stride;
+}
+template <class T>
+NK_INLINE const T* row_b(const Job& job, int64_t row) {
+    return static_cast<const T*>(job.b) + row * job.b_stride;
+}
+template <class T>
+NK_INLINE T* row_out(const Job& job, int64_t row) {
+    return static_cast<T*>(job.out) + row * job.out_stride;
+}
+
+// What the softmax of a row is multiplied by: 1 forward, the row's dL in the backward pass of logsumexp.
+template <class T>
+NK_INLINE float row_factor(const Job& job, int64_t row) {
+    return job.operation == normkit::LOGSUMEXP_BACKWARD ? load_one(static_cast<const T*>(job.b) + row) : 1.0f;
+}
+
+// L as float32 and what that leaves: (x - high) - low keeps the digits that a rounded L would lose.
+struct SplitLog {
+    float high, low;
+};
+NK_INLINE SplitLog split_log(double log_sum) {
+    const float high = static_cast<float>(log_sum);
+    const float low = __builtin_isfinite(high) ? static_cast<float>(log_sum - static_cast<double>(high)) : 0.0f;
+    return {high, low};
+}
+
+}  // namespace

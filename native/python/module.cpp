@@ -1,0 +1,261 @@
+// The CPython module normkit._native: the core's functions on addresses given as integers.
+//
+// Built against the stable ABI of Python 3.11, so one file serves every later version. The caller answers for the
+// addresses: normkit/kernels/native.py is the only one, and checks shapes, types and overlap there.
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstring>
+
+#include "../core/dispatch.hpp"
+#include "../core/memory.hpp"
+#include "../core/softmax.hpp"
+#include "../core/threads.hpp"
+
+namespace {
+
+using namespace normkit;
+
+// Calls with fewer elements keep the interpreter's lock: letting it go costs more than they do.
+constexpr int64_t RELEASE_FROM = 16 << 10;
+
+enum Flag : int64_t { HIGH = 1, MASKED_ZERO = 2, DETERMINISTIC = 4, PATH_SHIFT = 8 };
+
+// Whole numbers from a call's arguments; `failed` remembers the first that was none.
+class Arguments {
+public:
+    Arguments(PyObject* const* arguments, Py_ssize_t count, Py_ssize_t wanted, const char* name)
+        : next_(arguments), failed_(count != wanted) {
+        if (failed_) PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, got %zd", name, wanted, count);
+    }
+    int64_t number() {
+        if (failed_) return 0;
+        const long long value = PyLong_AsLongLong(*next_++);
+        failed_ = value == -1 && PyErr_Occurred();
+        return value;
+    }
+    template <class T>
+    T* address() {
+        if (failed_) return nullptr;
+        void* value = PyLong_AsVoidPtr(*next_++);
+        failed_ = !value && PyErr_Occurred();
+        return static_cast<T*>(value);
+    }
+    bool failed() const { return failed_; }
+
+private:
+    PyObject* const* next_;
+    bool failed_;
+};
+
+PyObject* raise(const Outcome& outcome) {
+    PyObject* kind = outcome.kind == Outcome::BAD_JOB      ? PyExc_ValueError
+                     : outcome.kind == Outcome::NO_KERNELS ? PyExc_RuntimeError
+                                                           : PyExc_MemoryError;
+    PyErr_SetString(kind, outcome.message);
+    return nullptr;
+}
+
+PyObject* run_job(const Job& job, int threads, bool deterministic) {
+    Outcome outcome;
+    if (job.outer * job.dim * job.inner < RELEASE_FROM) {
+        outcome = run(job, threads, deterministic);
+    } else {
+        PyThreadState* state = PyEval_SaveThread();
+        outcome = run(job, threads, deterministic);
+        PyEval_RestoreThread(state);
+    }
+    if (outcome.kind != Outcome::DONE) return raise(outcome);
+    Py_RETURN_NONE;
+}
+
+// run(operation, storage, a, b, out, outer, dim, inner, a_stride, b_stride, out_stride, threads, flags)
+PyObject* py_run(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    Arguments arguments(given, count, 13, "run");
+    Job job = {};
+    const int64_t operation = arguments.number(), storage = arguments.number();
+    job.a = arguments.address<const void>();
+    job.b = arguments.address<const void>();
+    job.out = arguments.address<void>();
+    job.outer = arguments.number();
+    job.dim = arguments.number();
+    job.inner = arguments.number();
+    job.a_stride = arguments.number();
+    job.b_stride = arguments.number();
+    job.out_stride = arguments.number();
+    const int64_t threads = arguments.number(), flags = arguments.number(), path = flags >> PATH_SHIFT;
+    if (arguments.failed()) return nullptr;
+    if (operation < 0 || operation >= OPERATIONS || storage < 0 || storage >= STORAGES || path < 0 || path >= PATHS) {
+        PyErr_SetString(PyExc_ValueError, "run: unknown operation, storage or path");
+        return nullptr;
+    }
+    job.operation = static_cast<Operation>(operation);
+    job.storage = static_cast<Storage>(storage);
+    job.path = static_cast<Path>(path);
+    job.high = flags & HIGH;
+    job.masked_zero = flags & MASKED_ZERO;
+    return run_job(job, static_cast<int>(threads), flags & DETERMINISTIC);
+}
+
+// softmax_float32(x, out, rows, dim, threads): the shortest way for contiguous rows.
+PyObject* py_softmax_float32(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    Arguments arguments(given, count, 5, "softmax_float32");
+    Job job = {};
+    job.a = arguments.address<const void>();
+    job.out = arguments.address<void>();
+    job.outer = arguments.number();
+    job.dim = job.a_stride = job.out_stride = arguments.number();
+    const int64_t threads = arguments.number();
+    job.inner = 1;
+    if (arguments.failed()) return nullptr;
+    return run_job(job, static_cast<int>(threads), false);
+}
+
+PyObject* py_advise_huge_pages(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    Arguments arguments(given, count, 2, "advise_huge_pages");
+    void* start = arguments.address<void>();
+    const int64_t bytes = arguments.number();
+    if (arguments.failed()) return nullptr;
+    return PyBool_FromLong(advise_huge_pages(start, static_cast<size_t>(bytes)));
+}
+
+PyObject* py_isa(PyObject*, PyObject*) {
+    const KernelTable* kernels = active_kernels();
+    if (!kernels) return raise({Outcome::NO_KERNELS, dispatch_error()});
+    return PyUnicode_FromString(kernels->name);
+}
+
+PyObject* py_use_isa(PyObject*, PyObject* name) {
+    PyObject* bytes = PyUnicode_AsUTF8String(name);
+    if (!bytes) return nullptr;
+    const char* text = PyBytes_AsString(bytes);
+    const bool used = text && use_kernels(text);
+    Py_DECREF(bytes);
+    if (!used) return PyErr_Occurred() ? nullptr : raise({Outcome::BAD_JOB, dispatch_error()});
+    Py_RETURN_NONE;
+}
+
+PyObject* py_available(PyObject*, PyObject*) {
+    PyObject* list = PyList_New(0);
+    const KernelTable* active = active_kernels();
+    for (const KernelTable* const* entry = implementations(); list && *entry; ++entry) {
+        const KernelTable& table = **entry;
+        PyObject* item = Py_BuildValue("{s:s,s:s,s:i,s:O,s:O}", "name", table.name, "description", table.description,
+                                       "lanes", table.lanes, "supported", table.supported() ? Py_True : Py_False,
+                                       "active", &table == active ? Py_True : Py_False);
+        if (!item || PyList_Append(list, item) < 0) Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+PyObject* py_threading(PyObject*, PyObject*) { return PyUnicode_FromString(threading()); }
+
+struct NamedThreshold {
+    const char* name;
+    int64_t Thresholds::*value;
+};
+constexpr NamedThreshold THRESHOLDS[] = {
+    {"short_row", &Thresholds::short_row}, {"scratch_row", &Thresholds::scratch_row},
+    {"split_row", &Thresholds::split_row}, {"serial", &Thresholds::serial},
+    {"piece", &Thresholds::piece},         {"cache_bytes", &Thresholds::cache_bytes},
+};
+
+PyObject* py_thresholds(PyObject*, PyObject*) {
+    PyObject* result = PyDict_New();
+    for (const NamedThreshold& entry : THRESHOLDS) {
+        int64_t number = thresholds().*entry.value;
+        if (entry.value == &Thresholds::cache_bytes && number == 0) number = last_level_cache();
+        PyObject* value = PyLong_FromLongLong(number);
+        if (!result || !value || PyDict_SetItemString(result, entry.name, value) < 0) Py_CLEAR(result);
+        Py_XDECREF(value);
+    }
+    return result;
+}
+
+// set_threshold(name, value)
+PyObject* py_set_threshold(PyObject*, PyObject* arguments) {
+    const char* name;
+    long long value;
+    if (!PyArg_ParseTuple(arguments, "sL", &name, &value)) return nullptr;
+    for (const NamedThreshold& entry : THRESHOLDS) {
+        if (std::strcmp(entry.name, name) != 0) continue;
+        if (value < 0 || (value == 0 && entry.value == &Thresholds::piece) ||
+            (entry.value == &Thresholds::short_row && value > 512) || value % 16 != 0) {
+            return PyErr_Format(PyExc_ValueError,
+                                "threshold %s: want a multiple of 16, not negative (piece: at least 16; short_row: at "
+                                "most 512), got %lld",
+                                name, value);
+        }
+        thresholds().*entry.value = value;
+        Py_RETURN_NONE;
+    }
+    return PyErr_Format(PyExc_ValueError, "no threshold named %s", name);
+}
+
+template <class F>
+PyCFunction method(F* function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
+}
+
+PyMethodDef METHODS[] = {
+    {"run", method(py_run), METH_FASTCALL, "Run one operation of the softmax family on raw memory."},
+    {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
+    {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
+    {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
+    {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},
+    {"available", py_available, METH_NOARGS, "All instruction sets of this build."},
+    {"threading", py_threading, METH_NOARGS, "What threads stand on, or why there are none."},
+    {"thresholds", py_thresholds, METH_NOARGS, "The numbers that decide between the kernels."},
+    {"set_threshold", py_set_threshold, METH_VARARGS, "Change one of them."},
+    {nullptr, nullptr, 0, nullptr}};
+
+struct Constant {
+    const char* name;
+    long value;
+};
+constexpr Constant CONSTANTS[] = {
+    {"SOFTMAX", SOFTMAX},
+    {"LOG_SOFTMAX", LOG_SOFTMAX},
+    {"LOGSUMEXP", LOGSUMEXP},
+    {"SOFTMAX_BACKWARD", SOFTMAX_BACKWARD},
+    {"LOG_SOFTMAX_BACKWARD", LOG_SOFTMAX_BACKWARD},
+    {"LOGSUMEXP_BACKWARD", LOGSUMEXP_BACKWARD},
+    {"FLOAT32", FLOAT32},
+    {"BFLOAT16", BFLOAT16},
+    {"FLOAT16", FLOAT16},
+    {"SHORT_ROW", static_cast<long>(SHORT_ROW) << PATH_SHIFT},
+    {"RELOAD", static_cast<long>(RELOAD) << PATH_SHIFT},
+    {"SCRATCH", static_cast<long>(SCRATCH) << PATH_SHIFT},
+    {"TWO_PASS", static_cast<long>(TWO_PASS) << PATH_SHIFT},
+    {"TWO_PASS_PAPER", static_cast<long>(TWO_PASS_PAPER) << PATH_SHIFT},
+    {"THREE_PASS_RELOAD", static_cast<long>(THREE_PASS_RELOAD) << PATH_SHIFT},
+    {"THREE_PASS_RECOMPUTE", static_cast<long>(THREE_PASS_RECOMPUTE) << PATH_SHIFT},
+    {"HIGH", HIGH},
+    {"MASKED_ZERO", MASKED_ZERO},
+    {"DETERMINISTIC", DETERMINISTIC},
+};
+
+int add_constants(PyObject* module) {
+    for (const Constant& constant : CONSTANTS) {
+        if (PyModule_AddIntConstant(module, constant.name, constant.value) < 0) return -1;
+    }
+    return 0;
+}
+
+PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, reinterpret_cast<void*>(add_constants)}, {0, nullptr}};
+
+PyModuleDef MODULE = {PyModuleDef_HEAD_INIT,
+                      "_native",
+                      "normkit's C++ kernels on raw memory; see normkit.kernels.native for tensors.",
+                      0,
+                      METHODS,
+                      SLOTS,
+                      nullptr,
+                      nullptr,
+                      nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__native() { return PyModuleDef_Init(&MODULE); }

@@ -1,0 +1,5 @@
+"""`python -m normkit` is the command `normkit`."""
+
+from normkit.cli import main
+
+main()

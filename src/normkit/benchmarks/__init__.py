@@ -1,0 +1,35 @@
+"""Speed, proved: interleaved ratios against named peers and the measured memory bandwidth.
+
+`bench` runs the suites of this folder and returns a `Table`; `interleaved` is the stopwatch that any room may use.
+A suite is one module here that holds a `suite`; a new one is found by listing the folder.
+"""
+
+from normkit.benchmarks._harness.environment import environment
+from normkit.benchmarks._harness.page import print_changes, print_table, print_tuned
+from normkit.benchmarks._harness.record import Record
+from normkit.benchmarks._harness.run import bench, suites
+from normkit.benchmarks._harness.suite import Peer, Scene, Suite
+from normkit.benchmarks._harness.table import Change, Table
+from normkit.benchmarks._harness.timing import Ratio, Timing, Timings, interleaved
+from normkit.benchmarks._harness.tune import Tuned, tune
+
+__all__ = [
+    "Change",
+    "Peer",
+    "Ratio",
+    "Record",
+    "Scene",
+    "Suite",
+    "Table",
+    "Timing",
+    "Timings",
+    "Tuned",
+    "bench",
+    "environment",
+    "interleaved",
+    "print_changes",
+    "print_table",
+    "print_tuned",
+    "suites",
+    "tune",
+]

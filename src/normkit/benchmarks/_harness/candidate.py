@@ -1,0 +1,102 @@
+"""Who takes part in a scene: the public function, its kernels, its peers, each as a call without arguments."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normkit.benchmarks._harness.record import Status, is_ours
+from normkit.benchmarks._harness.suite import Inputs, Peer, Scene, Suite
+from normkit.kernels import operations
+
+__all__ = ["Candidate", "candidates"]
+
+
+@dataclass
+class Candidate:
+    """A variant with its inputs and, once known, its error and why it is not timed."""
+
+    peer: Peer
+    inputs: Inputs
+    run: Callable[[], object]
+    error: float | None = None
+    status: Status = "ok"
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """The record's `variant`."""
+        return self.peer.name
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is normkit's, not a peer's."""
+        return is_ours(self.name)
+
+
+def candidates(suite: Suite, scene: Scene, inputs: Inputs, upstream: Tensor, *, compiled: bool) -> list[Candidate]:
+    """All variants of a scene; one that cannot do the call is among them with its reason."""
+    peers = _variants(suite, scene, compiled, inputs)
+    return [_candidate(scene, peer, inputs, upstream) for peer in peers]
+
+
+def _variants(suite: Suite, scene: Scene, compiled: bool, inputs: Inputs) -> list[Peer]:
+    ours = [Peer("normkit", suite.public, writes_out=suite.writes_out)]
+    if scene.kernels and suite.op in operations():
+        ours += [_forced(suite, name) for name in (*operations()[suite.op].implementations, "reference")]
+    peers = [peer for peer in suite.peers if _takes_part(peer, scene, inputs)]
+    if compiled and scene.output == "fresh":
+        peers.append(Peer("torch.compile", torch.compile(suite.peers[0].call, dynamic=False)))
+    return ours + peers
+
+
+def _forced(suite: Suite, name: str) -> Peer:
+    def call(*inputs: Tensor, **options: Any) -> Any:
+        return suite.public(*inputs, kernel=name, **options)
+
+    return Peer(f"normkit/{name}", call, writes_out=suite.writes_out)
+
+
+def _takes_part(peer: Peer, scene: Scene, inputs: Inputs) -> bool:
+    fits = peer.largest is None or inputs[0].numel() <= peer.largest
+    return fits and (peer.writes_out or scene.output == "fresh") and (peer.differentiable or scene.mode == "fwd")
+
+
+def _candidate(scene: Scene, peer: Peer, inputs: Inputs, upstream: Tensor) -> Candidate:
+    prepared = peer.prepare(inputs) if peer.prepare else inputs
+    makers = {"fwd": _forward, "bwd": _backward, "fwd+bwd": _both}
+    try:
+        return Candidate(peer, prepared, makers[scene.mode](peer, scene, prepared, upstream))
+    except (RuntimeError, ValueError, TypeError) as error:
+        # A kernel or a peer may be unable to do a call; the public function may not.
+        status: Status = "wrong" if peer.name == "normkit" else "skipped"
+        return Candidate(peer, prepared, lambda: None, status=status, reason=" ".join(str(error).split()))
+
+
+def _forward(peer: Peer, scene: Scene, inputs: Inputs, upstream: Tensor) -> Callable[[], object]:
+    call = peer.call
+    first = call(*inputs)
+    if scene.output == "fresh":
+        return lambda: call(*inputs)
+    out = torch.empty_like(first).fill_(math.nan)  # an element that is not written shows in the check
+    return lambda: call(*inputs, out=out)
+
+
+def _leaves(inputs: Inputs) -> tuple[Inputs, list[Tensor]]:
+    leaves = tuple(each.detach().clone().requires_grad_(each.is_floating_point()) for each in inputs)
+    return leaves, [leaf for leaf in leaves if leaf.requires_grad]
+
+
+def _backward(peer: Peer, scene: Scene, inputs: Inputs, upstream: Tensor) -> Callable[[], object]:
+    leaves, wanted = _leaves(inputs)
+    output = peer.call(*leaves)
+    return lambda: torch.autograd.grad(output, wanted, upstream, retain_graph=True)
+
+
+def _both(peer: Peer, scene: Scene, inputs: Inputs, upstream: Tensor) -> Callable[[], object]:
+    leaves, wanted = _leaves(inputs)
+    peer.call(*leaves)
+    return lambda: torch.autograd.grad(peer.call(*leaves), wanted, upstream)

@@ -1,0 +1,165 @@
+"""Time one scene of one suite: build the calls, check them, run the rounds, write the records."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from normkit.benchmarks._harness.candidate import Candidate, candidates
+from normkit.benchmarks._harness.correctness import Truth
+from normkit.benchmarks._harness.record import Record, is_ours
+from normkit.benchmarks._harness.roof import cache_class, copies
+from normkit.benchmarks._harness.suite import Inputs, Scene, Suite
+from normkit.benchmarks._harness.timing import Ratio, Timings, clock_for, interleaved
+from normkit.benchmarks._harness.verdict import judge
+
+__all__ = ["Effort", "time_scene"]
+
+_NOISY = 0.15
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds for calls under 1 ms and for longer ones, least seconds of one measurement."""
+
+    short_rounds: int = 60
+    long_rounds: int = 9
+    min_seconds: float = 1e-3
+    retries: int = 1
+
+
+def time_scene(suite: Suite, scene: Scene, *, effort: Effort, compiled: bool = False, seed: int = 0) -> list[Record]:
+    """All records of one scene; variants that are wrong or impossible are among them with their reason."""
+    with _threads(scene.threads), torch.set_grad_enabled(scene.mode != "fwd"):
+        inputs = suite.make(scene, seed)
+        upstream = _upstream(suite, inputs, seed)
+        found = candidates(suite, scene, inputs, upstream, compiled=compiled)
+        judge(found, Truth(suite, scene, inputs, upstream), scene, upstream)
+        timings = _time(found, inputs, scene, effort, seed)
+    return _records(suite, scene, found, inputs, timings)
+
+
+def _upstream(suite: Suite, inputs: Inputs, seed: int) -> Tensor:
+    """The gradient that arrives from above: random normal numbers of the output's shape."""
+    with torch.no_grad():
+        shape, dtype = (output := suite.peers[0].call(*inputs)).shape, output.dtype
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1)).to(dtype)
+
+
+def _time(found: list[Candidate], inputs: Inputs, scene: Scene, effort: Effort, seed: int) -> Timings | None:
+    """Time what is right, the copies among it; None where nothing of ours is right."""
+    calls = {each.name: each.run for each in found if each.status == "ok"}
+    ours = [each for each in found if each.ours and each.status == "ok"]
+    if not ours:
+        return None
+    calls |= copies(inputs[0], scene.threads)
+    clock = clock_for(scene.threads)
+    rounds = effort.short_rounds if _seconds(ours[0].run, clock) < 1e-3 else effort.long_rounds
+    for attempt in range(effort.retries + 1):
+        again = 2**attempt * rounds
+        timings = interleaved(calls, rounds=again, min_seconds=effort.min_seconds, seed=seed + attempt, clock=clock)
+        if not _noisy(timings, ours[0].name):
+            break
+    return timings
+
+
+def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    call()
+    start = clock()
+    call()
+    return clock() - start
+
+
+def _noisy(timings: Timings, ours: str) -> bool:
+    return any(_wide(timings.ratio(peer, ours)) for peer in _peers(timings))
+
+
+def _peers(timings: Timings) -> list[str]:
+    return [name for name in timings if not is_ours(name) and not name.startswith("copy")]
+
+
+def _wide(ratio: Ratio) -> bool:
+    return ratio.high > ratio.median * (1 + _NOISY) or ratio.low < ratio.median * (1 - _NOISY)
+
+
+def _records(
+    suite: Suite, scene: Scene, found: list[Candidate], inputs: Inputs, timings: Timings | None
+) -> list[Record]:
+    copied = 2 * inputs[0].numel() * inputs[0].element_size()
+    blank = Record(
+        op=suite.op if scene.case == "normal" else f"{suite.op}/{scene.case}",
+        variant="",
+        shape=list(scene.shape),
+        dtype=str(scene.dtype).removeprefix("torch."),
+        threads=scene.threads,
+        mode=scene.mode,
+        cache=cache_class(copied, os.cpu_count() or 1),
+        output=scene.output,
+        bytes=suite.necessary_bytes(scene, inputs),
+    )
+    records: list[Record] = []
+    for candidate in found:
+        row = replace(blank, variant=candidate.name, max_ulp=candidate.error)
+        if timings is None or candidate.name not in timings.seconds:
+            records.append(_not_timed(row, candidate))
+        elif candidate.ours and _peers(timings):
+            timed = _with_times(row, timings, copied)
+            records += [_with_ratio(timed, timings, peer) for peer in _peers(timings)]
+        else:
+            records.append(_with_times(row, timings, copied))
+    if timings is not None:
+        roofs = [replace(blank, variant=name, bytes=copied) for name in timings if name.startswith("copy")]
+        records += [_with_times(roof, timings, copied) for roof in roofs]
+    return records
+
+
+def _not_timed(row: Record, candidate: Candidate) -> Record:
+    if candidate.status == "ok":
+        return replace(row, status="skipped", reason="no variant of normkit was right, so nothing was timed")
+    return replace(row, status=candidate.status, reason=candidate.reason)
+
+
+def _with_times(row: Record, timings: Timings, copied: int) -> Record:
+    """The row with its times; `copied` is how many bytes the copies of these rounds moved."""
+    time = timings[row.variant]
+    gbps = copy_fraction = None
+    if row.bytes is not None:
+        gbps = row.bytes / time.median / 1e9
+        speed = float(np.median(timings.seconds["copy"] / timings.seconds[row.variant]))
+        copy_fraction = speed * row.bytes / copied
+    return replace(
+        row,
+        min_ns=time.min * 1e9,
+        median_ns=time.median * 1e9,
+        p10=time.p10 * 1e9,
+        p90=time.p90 * 1e9,
+        gbps=gbps,
+        copy_fraction=copy_fraction,
+    )
+
+
+def _with_ratio(row: Record, timings: Timings, peer: str) -> Record:
+    ratio = timings.ratio(peer, row.variant)
+    wide = _wide(ratio)
+    return replace(
+        row,
+        ratio_to=peer,
+        ratio_median=ratio.median,
+        ratio_ci=[ratio.low, ratio.high],
+        status="noisy" if wide else "ok",
+        reason="the interval of the ratio is wider than ±15 %: measure on a quieter machine" if wide else "",
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

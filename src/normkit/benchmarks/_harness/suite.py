@@ -1,0 +1,166 @@
+"""What a suite says: an operation, its peers, its sizes, and the truth that all are checked against."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Inputs", "Peer", "Scene", "Suite", "element_scale", "unit_scale"]
+
+Shape = tuple[int, ...]
+Inputs = tuple[Tensor, ...]
+
+
+def element_scale(reference: Float[Tensor, "*shape"], inputs: Inputs) -> Float[Tensor, "*shape"]:
+    """An error counts in units in the last place of each element itself (a softmax: small entries matter)."""
+    return reference.abs()
+
+
+def unit_scale(reference: Float[Tensor, "*shape"], inputs: Inputs) -> Float[Tensor, "*shape"]:
+    """An error counts in units in the last place of 1 where the element is smaller.
+
+    The outputs of a norm are of size 1 and cross zero, where a relative error says nothing.
+    """
+    return reference.abs().clamp_min(1.0)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another way of computing the operation.
+
+    Args:
+        name: how the peer is called in the table, e.g. `torch`.
+        call: takes the suite's inputs and returns the result; takes `out=` too where `writes_out`.
+        writes_out: whether `call` can write into memory that is given to it.
+        differentiable: whether autograd passes through it.
+        largest: elements of the first input above which the peer is left out (one that takes minutes helps nobody).
+        prepare: what the inputs become before the clock runs, for a peer with its own tensors.
+        same: whether it computes the same function. One that does not is there for its cost (what a network would pay
+            for the layer that it has today) and is not checked.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    writes_out: bool = False
+    differentiable: bool = True
+    largest: int | None = None
+    prepare: Callable[[Inputs], Inputs] | None = None
+    same: bool = True
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One setting in which all variants of a suite are timed side by side.
+
+    Args:
+        shape: shape of the first input (a suite may read more into it).
+        threads: how many threads torch may use.
+        mode: `fwd`, `bwd` or `fwd+bwd`.
+        output: `reused` (memory given by `out=`, already touched) or `fresh` (allocated by the call).
+        dtype: of the inputs.
+        case: `normal` for random normal inputs, else the name of one of the suite's own `cases`.
+        kernels: whether the operation's kernels are timed one by one besides the public function.
+    """
+
+    shape: Shape
+    threads: int = 1
+    mode: str = "fwd"
+    output: str = "fresh"
+    dtype: torch.dtype = torch.float32
+    case: str = "normal"
+    kernels: bool = False
+
+
+@dataclass(frozen=True)
+class Suite:
+    """An operation to time, found by listing `normkit.benchmarks`.
+
+    Args:
+        op: name of the operation; the record's `op`, and in `normkit.functional` where `public` stands there.
+        family: suites of one family are run by the family's name too.
+        public: the public function as a call on the inputs (and `out=`, `kernel=` where it takes them).
+        reference: the same function in plain torch operations; evaluated in float64 it is the truth.
+        peers: others that compute the same; the first is what most people use today.
+        inputs: makes the inputs of a shape from a generator: normal random numbers.
+        shapes: the sizes of the kernels' view.
+        user_shapes: the sizes of the user's view: what a network calls.
+        quick_shapes: what `--quick` looks at.
+        backward_shapes: the sizes of the kernels' view backwards.
+        cases: adversarial inputs by name, on `case_shape`.
+        bytes_forward, bytes_backward: necessary bytes per element of a float32 input, every tensor crossing memory
+            once; None where the question makes no sense.
+        writes_out: whether `public` takes `out=`.
+        rowwise: whether rows of the last axis are independent (then large inputs are checked on a share of rows).
+        scale: per element, the size whose unit in the last place errors are counted in.
+        most_ulp: the largest error of `public` that still passes.
+    """
+
+    op: str
+    family: str
+    public: Callable[..., Any]
+    reference: Callable[..., Any]
+    peers: tuple[Peer, ...]
+    inputs: Callable[[Shape, torch.Generator], Inputs]
+    shapes: tuple[Shape, ...]
+    user_shapes: tuple[Shape, ...]
+    quick_shapes: tuple[Shape, ...]
+    backward_shapes: tuple[Shape, ...] = ()
+    cases: tuple[tuple[str, Shape, Callable[[Shape], Tensor]], ...] = ()
+    fresh_shapes: tuple[Shape, ...] = ()
+    half_shapes: tuple[Shape, ...] = ()
+    bytes_forward: float | None = 8
+    bytes_backward: float | None = 12
+    writes_out: bool = False
+    rowwise: bool = False
+    scale: Callable[[Tensor, Inputs], Tensor] = unit_scale
+    most_ulp: float = 16.0
+    forward: bool = True
+
+    @property
+    def output(self) -> str:
+        """Where the kernels' view lets the results go: into given memory where the public function takes `out=`."""
+        return "reused" if self.writes_out else "fresh"
+
+    def scenes(self, threads: tuple[int, ...], *, quick: bool = False) -> Iterator[Scene]:
+        """The settings in the order in which they are shown: the user's view, then the kernels' view."""
+        most = max(threads)
+        for shape in self.quick_shapes[:1] if quick else self.user_shapes:
+            yield Scene(shape, most, "fwd+bwd", "fresh")
+        if self.forward:
+            yield from self._kernel_view(threads, self.quick_shapes if quick else self.shapes, quick)
+
+    def _kernel_view(self, threads: tuple[int, ...], shapes: tuple[Shape, ...], quick: bool) -> Iterator[Scene]:
+        for count in threads:
+            for shape in shapes:
+                yield Scene(shape, count, "fwd", self.output, kernels=count == min(threads))
+        if quick:
+            return
+        first = Scene((), min(threads))
+        for shape in self.backward_shapes:
+            yield replace(first, shape=shape, mode="bwd")
+        for shape in self.fresh_shapes:
+            yield replace(first, shape=shape)
+        for shape in self.half_shapes:
+            yield replace(first, shape=shape, output=self.output, dtype=torch.bfloat16)
+        for name, shape, _ in self.cases:
+            yield replace(first, shape=shape, output=self.output, case=name)
+
+    def make(self, scene: Scene, seed: int) -> Inputs:
+        """The inputs of a scene."""
+        inputs = self.inputs(scene.shape, torch.Generator().manual_seed(seed))
+        if scene.case != "normal":
+            made = next(build for name, _, build in self.cases if name == scene.case)
+            inputs = (made(scene.shape), *inputs[1:])
+        return tuple(each.to(scene.dtype) if each.is_floating_point() else each for each in inputs)
+
+    def necessary_bytes(self, scene: Scene, inputs: Inputs) -> int | None:
+        """Bytes that must cross memory in this scene, None where the suite does not say."""
+        parts = {"fwd": (self.bytes_forward,), "bwd": (self.bytes_backward,)}
+        wanted = parts.get(scene.mode, (self.bytes_forward, self.bytes_backward))
+        if any(part is None for part in wanted):
+            return None
+        per_element = sum(part for part in wanted if part is not None)
+        return int(per_element * inputs[0].numel() * inputs[0].element_size() / 4)

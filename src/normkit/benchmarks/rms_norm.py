@@ -1,0 +1,48 @@
+"""rms_norm over the last axis with gain, against torch and the way Llama's code writes it."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from normkit import functional as F
+from normkit.benchmarks._harness.inputs import channel_parameters, normal
+from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
+
+__all__ = ["suite"]
+
+_EPS = 1e-6
+
+
+def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
+    return (*normal(shape, generator), *channel_parameters(shape[-1], 1, generator))
+
+
+def _rms_norm(x: Float[Tensor, "*rows d"], weight: Float[Tensor, " d"], **options: Any) -> Any:
+    return F.rms_norm(x, weight.shape, weight, _EPS, **options)
+
+
+def _torch(x: Float[Tensor, "*rows d"], weight: Float[Tensor, " d"]) -> Float[Tensor, "*rows d"]:
+    return torch.nn.functional.rms_norm(x, weight.shape, weight, _EPS)
+
+
+def _composite(x: Float[Tensor, "*rows d"], weight: Float[Tensor, " d"]) -> Float[Tensor, "*rows d"]:
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + _EPS)
+    return weight * scaled.to(x.dtype)
+
+
+suite = Suite(
+    op="rms_norm",
+    family="norm",
+    public=_rms_norm,
+    reference=_composite,
+    peers=(Peer("torch", _torch), Peer("composite", _composite)),
+    inputs=_inputs,
+    shapes=((256, 128), (64, 1024), (4096, 1024), (8192, 4096)),
+    user_shapes=((8, 128, 768),),
+    quick_shapes=((64, 128), (64, 1024)),
+    backward_shapes=((64, 1024), (4096, 1024)),
+    rowwise=True,
+)

@@ -1,0 +1,146 @@
+"""What a person brings on the command line, as objects: a model, its weights, data."""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normkit import data
+from normkit.extras import require
+from normkit.listing import load
+
+__all__ = ["data_from", "load_weights", "model_from"]
+
+
+def _user_object(reference: str, what: str) -> Any:
+    """The object at `package.module:name`, with the current folder importable as `python -m` has it."""
+    if ":" not in reference:
+        raise ValueError(f"{what} must be written package.module:name, got {reference!r}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return load(reference)
+
+
+def model_from(
+    model: str | None = None, checkpoint: Path | None = None, hf: Path | None = None
+) -> tuple[nn.Module | None, dict[str, str]]:
+    """The user's model and how to build it again (`{"model": "package.module:function"}` or `{"hf": folder}`).
+
+    `model` names a function that returns an `nn.Module` (or a module itself); `hf` is a folder with `config.json` as
+    Hugging Face saves it; `checkpoint` holds the weights (`.safetensors`, or a `.pt` read with `weights_only=True`).
+    Without either the model is None.
+
+    Raises:
+        ValueError: both were given, or a checkpoint without a model.
+        FileNotFoundError: a file or folder is missing.
+        TypeError: the function returned something else than a module.
+    """
+    if model and hf:
+        raise ValueError("--model and --hf both name a model: give one of them")
+    if model:
+        made = _user_object(model, "--model")
+        built = made if isinstance(made, nn.Module) else made() if callable(made) else made
+        if not isinstance(built, nn.Module):
+            raise TypeError(
+                f"--model {model} gave a {type(built).__name__}: a function that returns an nn.Module is wanted"
+            )
+        source = {"model": model}
+    elif hf:
+        built, source = _hugging_face(hf), {"hf": str(hf)}
+    elif checkpoint:
+        raise ValueError("--checkpoint holds weights only: name the model that takes them with --model or --hf")
+    else:
+        return None, {}
+    if checkpoint:
+        load_weights(built, checkpoint)
+    return built, source
+
+
+def _hugging_face(folder: Path) -> nn.Module:
+    transformers = require("transformers", extra="text")
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: no config.json there; --hf wants a folder as save_pretrained writes it")
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    architecture = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
+    if any(folder.glob("*.safetensors")):
+        loaded: nn.Module = architecture.from_pretrained(folder, local_files_only=True)
+        return loaded
+    build: Callable[[Any], nn.Module] = getattr(architecture, "_from_config", None) or architecture.from_config
+    return build(config)
+
+
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Load `checkpoint` into `model`, strictly.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is corrupt, or its names or shapes are not the model's.
+    """
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"--checkpoint {checkpoint}: no such file")
+    try:
+        state = _read_state(checkpoint)
+    except Exception as error:
+        raise ValueError(f"--checkpoint {checkpoint} cannot be read as weights: {error}") from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"--checkpoint {checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
+
+
+def _read_state(checkpoint: Path) -> dict[str, Tensor]:
+    if checkpoint.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise TypeError(f"a dict of tensors is wanted, got {type(state).__name__}")
+    inner = state.get("state_dict", state)
+    return dict(inner)
+
+
+def data_from(name: str | None, *, batch_size: int, seed: int = 0) -> Iterable[Any] | None:
+    """The user's batches: a data set's name, a `.npz` file with `X` and `y`, or `package.module:function`.
+
+    Raises:
+        FileNotFoundError: no such file or data set.
+        ValueError: the file lacks `X` or `y`, or their lengths differ.
+    """
+    if name is None:
+        return None
+    if ":" in name:
+        made = _user_object(name, "--data")
+        found: Iterable[Any] = made() if callable(made) else made
+        return found
+    if name.endswith(".npz"):
+        features, targets = _from_npz(Path(name))
+    else:
+        bunch = data.load(name)
+        features, targets = torch.as_tensor(bunch.X), torch.as_tensor(bunch.y)
+    if features.ndim == 4 and features.shape[-1] in (1, 3):
+        features = features.permute(0, 3, 1, 2)
+    if not features.is_floating_point():
+        features = features.float() / (16.0 if name == "digits" else 255.0) * 2 - 1
+    return data.batches(features.float().contiguous(), targets, batch_size, seed=seed)
+
+
+def _from_npz(path: Path) -> tuple[Tensor, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"--data {path}: no such file")
+    import numpy as np
+
+    try:
+        archive = np.load(path, allow_pickle=False)
+        arrays = {key: archive[key] for key in archive.files}
+    except Exception as error:
+        raise ValueError(f"--data {path} cannot be read as an .npz file: {error}") from error
+    missing = {"X", "y"} - arrays.keys()
+    if missing:
+        raise ValueError(f"--data {path} holds {sorted(arrays)}: X (inputs) and y (targets) are wanted")
+    if len(arrays["X"]) != len(arrays["y"]):
+        raise ValueError(f"--data {path}: X has {len(arrays['X'])} rows and y has {len(arrays['y'])}")
+    return torch.as_tensor(arrays["X"]), torch.as_tensor(arrays["y"])

@@ -1,0 +1,77 @@
+"""`normkit bench`: speed and error against named peers, on this machine."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from normkit.cli._shell import Debug, Json, emit, progress, stderr
+
+__all__ = ["command"]
+
+
+def command(
+    names: Annotated[list[str] | None, typer.Argument(help="Operations or families; all by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or all.")] = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Few sizes and rounds, for a first look.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json, the roofline and report.html.")] = None,
+    against: Annotated[Path | None, typer.Option(help="A bench.json; exit 1 where a ratio fell by > 10 %.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Thread counts; repeat for more. One and all.")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Time torch.compile too (slow to start).")] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Instead, see whether other kernel thresholds are faster here.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of inputs and order.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Time operations against their peers and this machine's copy speed, in interleaved rounds.
+
+    First as a network calls them (all threads, forward and backward), then kernel by kernel. What is not right
+    against float64 is not timed. A ratio above 1 says that normkit is faster.
+    """
+    from normkit.benchmarks import Table, bench, print_changes, print_table
+
+    if tune:
+        _tune(seed, json)
+        return
+    before = Table.read(against) if against else None
+    start = time.perf_counter()
+    with progress("bench") as advance:
+        table = bench(
+            names or None,
+            device=device,
+            quick=quick,
+            out=out,
+            threads=threads or None,
+            compiled=compiled,
+            seed=seed,
+            progress=lambda line: advance(1, line),
+        )
+    changes = table.against(before) if before else []
+    emit(
+        table.payload,
+        json=json,
+        seconds=time.perf_counter() - start,
+        device=device,
+        human=lambda console: print_table(table, console),
+    )
+    if before:
+        print_changes(changes, stderr)
+    if any(change.regression for change in changes):
+        raise typer.Exit(1)
+
+
+def _tune(seed: int, json: bool) -> None:
+    from normkit.benchmarks import print_tuned, tune
+
+    start = time.perf_counter()
+    with progress("bench --tune") as advance:
+        found = tune(seed=seed, progress=lambda line: advance(1, line))
+    emit(
+        {"thresholds": [each._asdict() for each in found]},
+        json=json,
+        seconds=time.perf_counter() - start,
+        human=lambda console: print_tuned(found, console),
+    )

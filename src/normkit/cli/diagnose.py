@@ -1,0 +1,168 @@
+"""`normkit diagnose`: measure what is mis-scaled, treat it, and see whether it helped."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from normkit.cli._inputs import _user_object, data_from, model_from
+from normkit.cli._shell import Debug, Json, emit, progress
+
+__all__ = ["command"]
+
+
+def command(
+    model: Annotated[str | None, typer.Option(help="package.module:function that returns an nn.Module.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights for it: .safetensors, or .pt with tensors.")] = None,
+    hf: Annotated[Path | None, typer.Option(help="Folder of a Hugging Face model (config.json, weights).")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set (digits), file.npz with X and y, or package.module:function of batches."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples a batch, as in training.")] = 32,
+    loss: Annotated[str | None, typer.Option(help="package.module:function (output, batch) -> scalar.")] = None,
+    forward: Annotated[str | None, typer.Option(help="package.module:function (model, batch) -> output.")] = None,
+    probes: Annotated[str | None, typer.Option(help="Probes, joined by commas; all by default.")] = None,
+    max_batches: Annotated[int, typer.Option(help="Batches to look at.")] = 8,
+    treat: Annotated[bool, typer.Option("--treat", help="Apply the first remedy and measure again.")] = False,
+    remedy: Annotated[str | None, typer.Option(help="Rules to apply instead, joined by commas (with --treat).")] = None,
+    train_steps: Annotated[int, typer.Option(help="Training steps after the remedy (with --treat).")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and the treated model.")] = Path("normkit-report"),
+    fail_on: Annotated[str | None, typer.Option(help="Exit with 3 if a finding is this grave: watch or act.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Try every probe on networks of known health.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier run in --out.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure what is mis-scaled in a network and name the line that helps; with --treat apply it and measure again.
+
+    Without a model: a small network with batch normalisation, trained on single images of digits.
+    """
+    started = time.perf_counter()
+    if self_test:
+        _self_test(seed, json, started)
+        return
+    _check(fail_on, remedy, train_steps, treat)
+    own = bool(model or hf or checkpoint)
+    target = _target(out, may_replace=force or not own, treat=treat)
+    if not own:
+        if data is not None or loss is not None or forward is not None:
+            raise ValueError("--data, --loss and --forward go with a model of yours: name it with --model or --hf")
+        diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
+    else:
+        diagnosis, treatment = _own(
+            {"model": model, "checkpoint": checkpoint, "hf": hf},
+            data_from(data, batch_size=batch_size, seed=seed),
+            {"loss": _function(loss), "forward": _function(forward), "max_batches": max_batches, "seed": seed},
+            probes,
+            (remedy, train_steps) if treat else None,
+        )
+    written = _write(target, diagnosis, treatment)
+    payload = {**diagnosis.to_dict(), "treatment": treatment and treatment.to_dict(), "report": str(written)}
+    emit(
+        payload,
+        json=json,
+        seconds=time.perf_counter() - started,
+        human=lambda console: _print(console, diagnosis, treatment, written),
+        device=diagnosis.device,
+    )
+    if fail_on and _reached(diagnosis, treatment, fail_on):
+        raise typer.Exit(3)
+
+
+def _check(fail_on: str | None, remedy: str | None, train_steps: int, treat: bool) -> None:
+    if fail_on not in (None, "watch", "act"):
+        raise ValueError(f"--fail-on is {fail_on!r}: it must be watch or act")
+    if not treat and (remedy or train_steps):
+        raise ValueError("--remedy and --train-steps say how to treat: add --treat")
+    if train_steps < 0:
+        raise ValueError(f"--train-steps is {train_steps}: it must not be negative")
+
+
+def _target(out: Path, *, may_replace: bool, treat: bool) -> Path:
+    """The folder, known to be writable before anything is computed; your treated model is not replaced unasked."""
+    from normkit.data.files import writable_folder
+
+    target = writable_folder(out, force=True)
+    if treat:
+        writable_folder(target / "treated", force=may_replace)
+    return target
+
+
+def _function(reference: str | None) -> Any:
+    return _user_object(reference, "--loss and --forward") if reference else None
+
+
+def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | None, seed: int) -> tuple[Any, Any]:
+    from normkit.diagnosis import diagnose_default, treat_default
+
+    if not treat:
+        with progress("train a small network on single digits, and diagnose it"):
+            return diagnose_default(seed, probes=probes), None
+    rules = remedy.split(",") if remedy else None
+    steps = {"steps": train_steps} if train_steps else {}
+    with progress("networks as they are, and treated", total=6) as advance:
+        return treat_default(seed=seed, remedy=rules, advance=advance, **steps)
+
+
+def _own(
+    named: dict[str, Any], batches: Any, options: dict[str, Any], probes: str | None, treatment: tuple[Any, int] | None
+) -> tuple[Any, Any]:
+    from normkit.diagnosis import diagnose, treat
+
+    model, source = model_from(**named)
+    if model is None or batches is None:
+        raise ValueError("--data is missing: a data set's name, file.npz, or package.module:function of batches")
+    with progress("diagnose", total=None):
+        diagnosis = diagnose(model, batches, probes=probes, **options)
+    diagnosis = diagnosis.for_model(" ".join(f"--{name} {value}" for name, value in source.items()))
+    if treatment is None:
+        return diagnosis, None
+    remedy, steps = treatment
+    return diagnosis, treat(
+        model, batches, diagnosis, remedy=remedy, train_steps=steps, progress="train the treated model", **options
+    )
+
+
+def _write(target: Path, diagnosis: Any, treatment: Any) -> Path:
+    if treatment is None:
+        return Path(diagnosis.report(target / "report.html"))
+    treatment.save(target / "treated", force=True)
+    return Path(treatment.report(target / "report.html", diagnosis))
+
+
+def _reached(diagnosis: Any, treatment: Any, fail_on: str) -> bool:
+    """With a treatment its finding is judged as it is afterwards; the others as they were."""
+    from dataclasses import replace
+
+    if treatment is None:
+        return bool(diagnosis.reaches(fail_on))
+    others = [each for each in diagnosis.findings if each.probe != treatment.probe]
+    return bool(replace(diagnosis, findings=(*others, treatment.after)).reaches(fail_on))
+
+
+def _print(console: Console, diagnosis: Any, treatment: Any, written: Path) -> None:
+    console.print(diagnosis)
+    if treatment is not None:
+        console.print(f"\n[bold]treated by {' + '.join(treatment.to)}[/]", treatment, sep="\n")
+    console.print(f"\nreport: {written}", highlight=False)
+
+
+def _self_test(seed: int, json: bool, started: float) -> None:
+    from normkit.diagnosis import PATIENTS, self_test
+
+    with progress("patients", total=len(PATIENTS)) as advance:
+        outcome = self_test(seed, advance)
+    emit(
+        outcome.to_dict(),
+        json=json,
+        seconds=time.perf_counter() - started,
+        human=lambda console: console.print(outcome, f"\n{'all right' if outcome.right else 'NOT right'}", sep="\n"),
+    )
+    if not outcome.right:
+        raise typer.Exit(1)

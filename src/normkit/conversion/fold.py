@@ -1,0 +1,160 @@
+"""Fold a BatchNorm in evaluation into the linear map beside it: it is an affine map of each channel by then.
+
+With a = γ/sqrt(σ² + ε) and c = β − a μ: behind a map, W ← diag(a) W and b ← a b + c; in front of a linear layer,
+W ← W diag(a) and b ← b + W c.
+
+Source: Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.1 (inference).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.utils import parametrize
+
+from normkit.conversion._framework.pairs import Pairs
+from normkit.conversion._framework.rule import Refusal, Rule, Site
+from normkit.surgery import Step, submodule, ties
+
+__all__ = ["Fold"]
+
+_MAPS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Fold(Rule):
+    """Fold BatchNorms into the convolution or linear layer before them, or the linear layer behind them.
+
+    The BatchNorm becomes `nn.Identity`; the map gains a bias where it had none. Exact for evaluation, which is what it
+    is for: a network that goes on training has no BatchNorm there any more.
+    """
+
+    slug: ClassVar[str] = "fold"
+    why: ClassVar[str] = "its affine map of each channel stands in the weights beside it"
+    about: ClassVar[str] = "BatchNorm"
+
+    @property
+    def remark(self) -> str:
+        """Evaluation only."""
+        return "exact in evaluation only: batch statistics are gone, so do not train from here"
+
+    def matches(self, site: Site) -> bool:
+        """A BatchNorm of any number of dimensions."""
+        return isinstance(site.module, _BatchNorm)
+
+    def survey(self, site: Site) -> dict[str, Any]:
+        """Which map takes it, and on which side it stands."""
+        norm = site.module
+        assert isinstance(norm, _BatchNorm)
+        if norm.running_mean is None:
+            raise Refusal("it keeps no running statistics, so in evaluation it depends on the batch as well")
+        site.followers()  # refuses where the flow is not known
+        assert site.flow is not None
+        if len(site.flow.calls(site.path)) > 1:
+            raise Refusal("it runs several times in a forward pass")
+        try:
+            return {"into": self._before(site), "side": "before"}
+        except Refusal as before:
+            try:
+                return {"into": self._behind(site), "side": "behind"}
+            except Refusal as behind:
+                raise Refusal(f"{before}; and {behind}") from None
+
+    def _before(self, site: Site) -> str:
+        step = _single(site.producers(), "what stands before it")
+        path = _plain_map(site, step, "before it", _MAPS)
+        assert site.flow is not None
+        if len(site.flow.followers(path)) != 1:
+            raise Refusal(f"the output of {path} before it is read elsewhere as well")
+        return path
+
+    def _behind(self, site: Site) -> str:
+        step = _single(site.followers(), "what reads it")
+        # A convolution pads with zeros, where the BatchNorm's shift would have to stand: linear layers alone are exact.
+        path = _plain_map(site, step, "behind it", (nn.Linear,))
+        if not isinstance(site.module, nn.BatchNorm1d):
+            raise Refusal("a linear layer behind it mixes other axes than its channels")
+        return path
+
+    def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
+        """Fold, and leave an `nn.Identity`."""
+        norm, path = site.module, str(site.details["into"])
+        target = submodule(site.model, path)
+        assert isinstance(norm, _BatchNorm)
+        scale, shift = affine_of(norm)
+        if site.details["side"] == "before":
+            _fold_behind_map(target, scale, shift)
+        else:
+            _fold_before_linear(target, scale, shift)
+        site.note(path, target, f"{type(target).__name__} with {site.path} folded in", "one map in place of two")
+        return nn.Identity()
+
+
+def affine_of(norm: _BatchNorm) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
+    """Scale a and shift c of a BatchNorm in evaluation, y = a x + c, in float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach().double()
+    shift = -norm.running_mean.double() * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.detach().double()
+    return scale, shift
+
+
+def _single(steps: list[Step], what: str) -> Step:
+    if len(steps) != 1:
+        names = ", ".join(step.path or step.name for step in steps) or "nothing"
+        raise Refusal(f"{what} is not one module but {names}")
+    return steps[0]
+
+
+def _plain_map(site: Site, step: Step, where: str, kinds: tuple[type[nn.Module], ...]) -> str:
+    """The path of the map that a step calls, if it is free to change."""
+    if step.kind != "module":
+        raise Refusal(f"{where} stands {step.name}, which is no module")
+    module = submodule(site.model, step.path)
+    if type(module) not in kinds and not parametrize.is_parametrized(module):
+        raise Refusal(f"{where} stands {step.path}, a {type(module).__name__}, which cannot take it")
+    if parametrize.is_parametrized(module):
+        raise Refusal(f"{where} stands {step.path}, whose weight is parametrised: bake it first (normkit.weights.bake)")
+    assert site.flow is not None
+    if len(site.flow.calls(step.path)) != 1:
+        raise Refusal(f"{step.path} {where} runs several times in a forward pass")
+    if any(name.rpartition(".")[0] == step.path for names in ties(site.model) for name in names):
+        raise Refusal(f"the weight of {step.path} {where} is tied to another")
+    return step.path
+
+
+@torch.no_grad()
+def _fold_behind_map(target: Any, scale: Tensor, shift: Tensor) -> None:
+    weight = target.weight
+    wide = weight.double()
+    if isinstance(target, _ConvTransposeNd):  # (inputs, outputs of a group, …): input channels are sorted by group
+        per_group = scale.view(target.groups, 1, -1)
+        grouped = wide.view(target.groups, -1, *wide.shape[1:])
+        weight.copy_((grouped * per_group.view(*per_group.shape, *[1] * (wide.ndim - 2))).view_as(wide))
+    else:
+        weight.copy_(wide * scale.view(-1, *[1] * (wide.ndim - 1)))
+    _set_bias(target, shift if target.bias is None else target.bias.double() * scale + shift)
+
+
+@torch.no_grad()
+def _fold_before_linear(target: Any, scale: Tensor, shift: Tensor) -> None:
+    weight = target.weight
+    wide = weight.double()
+    _set_bias(target, wide @ shift + (0.0 if target.bias is None else target.bias.double()))
+    weight.copy_(wide * scale)
+
+
+def _set_bias(target: Any, value: Tensor) -> None:
+    if isinstance(target.bias, nn.Parameter):
+        target.bias.copy_(value)
+    else:
+        weight = target.weight
+        target.register_parameter("bias", nn.Parameter(value.to(weight), weight.requires_grad))

@@ -1,0 +1,26 @@
+"""Data: the embedded sets, the lookup of others, loaders, and files that are whole or not there."""
+
+from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
+from normkit.data.catalogue import describe, load, names, root
+from normkit.data.files import atomic, writable_folder, write_atomically
+from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches
+
+__all__ = [
+    "Bunch",
+    "DataNotFound",
+    "DataSet",
+    "Meta",
+    "TextWindows",
+    "atomic",
+    "batches",
+    "characters",
+    "describe",
+    "digits",
+    "load",
+    "names",
+    "root",
+    "text",
+    "text_batches",
+    "writable_folder",
+    "write_atomically",
+]

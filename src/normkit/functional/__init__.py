@@ -1,0 +1,29 @@
+"""Pure differentiable functions; nothing is stored.
+
+Each module holds one function with torch's own signature where torch has a twin, then keyword-only `kernel=None` (which
+kernel must compute it) and `out=None`, and its `Op` constant, which drives kernel choice, tests and benchmarks.
+"""
+
+from normkit.functional.batch_channel_norm import batch_channel_norm
+from normkit.functional.crms_norm import crms_norm
+from normkit.functional.evonorm_b0 import evonorm_b0
+from normkit.functional.evonorm_s0 import evonorm_s0
+from normkit.functional.layer_norm import layer_norm
+from normkit.functional.log_softmax import log_softmax
+from normkit.functional.logsumexp import logsumexp
+from normkit.functional.rms_norm import rms_norm
+from normkit.functional.softmax import softmax
+from normkit.functional.weight_standardize import weight_standardize
+
+__all__ = [
+    "batch_channel_norm",
+    "crms_norm",
+    "evonorm_b0",
+    "evonorm_s0",
+    "layer_norm",
+    "log_softmax",
+    "logsumexp",
+    "rms_norm",
+    "softmax",
+    "weight_standardize",
+]

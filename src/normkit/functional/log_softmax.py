@@ -1,0 +1,93 @@
+"""Log-softmax: the logarithm of softmax without taking the logarithm of a probability.
+
+    y_i = x_i − log Σ_j e^(x_j)
+
+Source: Dukhan and Ablavatski 2020, arXiv:2001.04438 (the accumulation that the sum uses, sections 3 and 4).
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from normkit.kernels import reference
+from normkit.kernels.arguments import axis, check_accuracy, check_float, check_out
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
+from normkit.kernels.softmax import LOG_SOFTMAX_CODE, short_rows
+
+__all__ = ["log_softmax"]
+
+_compiling = torch.compiler.is_dynamo_compiling
+
+
+def log_softmax(
+    input: Shaped[Tensor, "*shape"],
+    dim: int = -1,
+    dtype: torch.dtype | None = None,
+    *,
+    kernel: str | None = None,
+    out: Shaped[Tensor, "..."] | None = None,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+) -> Shaped[Tensor, "*shape"]:
+    """y_i = x_i − L, L = log Σ_j e^(x_j) along `dim`.
+
+    A float32 row on a CPU is summed in blocks in double precision and L is subtracted as two float32 parts: the error
+    is at most 1 unit in the last place of max(|x_i|, |L|), plus 3e-7. Other dtypes and devices go to torch. A row with
+    a NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+
+    Args:
+        input: any shape, any float dtype.
+        dim: the axis that is normalised.
+        dtype: cast the input to this dtype first.
+        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        out: receives y; same shape and dtype as y, may be `input` itself.
+        accuracy: "high" takes one more term of the exponential's polynomial.
+        masked_zero: rows that are all −inf give −inf, the logarithm of softmax's zeros, and a zero gradient.
+        deterministic: the result does not depend on the number of threads.
+
+    Raises:
+        TypeError: the input, after `dtype`, is no float tensor.
+        IndexError: the input has no axis `dim`.
+        ValueError: `out` has another shape or dtype, overlaps `input` in part, or a gradient is asked for as well;
+            `accuracy` is unknown.
+        KernelError: the kernel named cannot do it.
+    """
+    # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
+    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None and out is None
+    if usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling()):
+        y = short_rows(LOG_SOFTMAX_CODE, input) if forward_ad._current_level < 0 else None
+        if y is not None:
+            return y
+    x = input if dtype is None else input.to(dtype)
+    check_float("log_softmax", x)
+    check_accuracy("log_softmax", accuracy)
+    dim = axis(x, dim)
+    if out is not None:
+        check_out("log_softmax", out, x.shape, x.dtype, input)
+    return dispatch(LOG_SOFTMAX, x, dim, accuracy, masked_zero, deterministic, kernel=kernel, out=out)
+
+
+def _samples() -> Iterator[Sample]:
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return 4 * torch.randn(shape, generator=draw, dtype=torch.float64)
+
+    yield sample(normal(3, 33))
+    yield sample(normal(2, 5, 3), 1)
+    yield sample(normal(2, 1), -1, accuracy="high")
+    yield sample(normal(2, 600), -1, deterministic=True)
+    yield sample(torch.cat([normal(1, 9), torch.full((1, 9), -torch.inf, dtype=torch.float64)]), masked_zero=True)
+
+
+LOG_SOFTMAX = Op(
+    "log_softmax",
+    reference=reference.softmax.log_softmax,
+    kernels=("native:softmax.log_softmax", "torch.log_softmax"),
+    twin="torch.nn.functional.log_softmax",
+    samples=_samples,
+)

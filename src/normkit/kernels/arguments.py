@@ -1,0 +1,104 @@
+"""Checks of arguments that operations share; each message says what came, what was wanted and what to do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normkit.kernels.dispatch import tracing
+
+__all__ = ["axis", "check_accuracy", "check_eps", "check_float", "check_normalized_shape", "check_out"]
+
+
+def check_accuracy(op: str, accuracy: str) -> None:
+    """Raise ValueError unless `accuracy` is "default" or "high"."""
+    if accuracy not in ("default", "high"):
+        raise ValueError(f"{op}: accuracy is 'default' or 'high', not {accuracy!r}")
+
+
+def check_float(op: str, input: Tensor) -> None:
+    """Raise TypeError, naming the dtype, unless `input` is a real floating-point tensor."""
+    if not input.is_floating_point():
+        raise TypeError(f"{op}: input must be a float tensor, got {input.dtype}; convert it first, e.g. x.float()")
+
+
+def axis(input: Tensor, dim: int) -> int:
+    """`dim` counted from the front; IndexError in torch's wording if the input has no such axis."""
+    size = max(input.ndim, 1)
+    if not -size <= dim < size:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-size}, {size - 1}], but got {dim})")
+    return dim % size
+
+
+def check_eps(op: str, eps: float | None) -> None:
+    """Raise ValueError for a negative `eps`."""
+    if eps is not None and eps < 0:
+        raise ValueError(f"{op}: eps must be at least 0, got {eps}")
+
+
+def check_normalized_shape(
+    op: str, input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None
+) -> None:
+    """Raise ValueError unless `normalized_shape` is the tail of `input`'s shape and the shape of the parameters."""
+    wanted = tuple(normalized_shape)
+    if not wanted or input.shape[-len(wanted) :] != wanted:
+        raise ValueError(
+            f"{op}: normalized_shape {wanted} must be the trailing axes of the input, whose shape is "
+            f"{tuple(input.shape)}"
+        )
+    if weight is not None and weight.shape != wanted:
+        raise ValueError(f"{op}: weight must have the shape {wanted}, got {tuple(weight.shape)}")
+    if bias is not None and bias.shape != wanted:
+        raise ValueError(f"{op}: bias must have the shape {wanted}, got {tuple(bias.shape)}")
+
+
+def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *inputs: Tensor | None) -> None:
+    """Raise ValueError unless `out` can receive a result of this shape and dtype computed from `inputs`.
+
+    `out` may be one of the inputs (in place) or lie apart from them, but not overlap them in part; and neither it nor
+    they may need a gradient, which an overwritten tensor cannot give.
+    """
+    if tuple(out.shape) != tuple(shape):
+        raise ValueError(f"{op}: out must have the shape {tuple(shape)}, got {tuple(out.shape)}")
+    if out.dtype != dtype:
+        raise ValueError(f"{op}: out must be {dtype}, got {out.dtype}")
+    tensors = [tensor for tensor in inputs if tensor is not None]
+    if any(tensor.device != out.device for tensor in tensors):
+        raise ValueError(f"{op}: out is on {out.device}, the input on {tensors[0].device}")
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in [out, *tensors]):
+        raise ValueError(
+            f"{op}: out= gives no gradient, but an argument requires one; use torch.no_grad() or leave out="
+        )
+    if tracing():
+        return
+    if torch._debug_has_internal_overlap(out) == 1:
+        raise ValueError(f"{op}: elements of out share memory (strides {out.stride()}); give a tensor of its own")
+    if any(_partial_overlap(out, tensor) for tensor in tensors):
+        raise ValueError(f"{op}: out overlaps an input in part; give the input itself or memory of its own")
+
+
+def _partial_overlap(out: Tensor, tensor: Tensor) -> bool:
+    if out.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
+        return False
+    same = (out.data_ptr(), out.shape, out.stride()) == (tensor.data_ptr(), tensor.shape, tensor.stride())
+    return not same and np.shares_memory(_window(out), _window(tensor))
+
+
+class _Memory:
+    """Where a tensor lies, for numpy's overlap solver: it computes with addresses and reads nothing."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        size = tensor.element_size()
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (tensor.data_ptr(), False),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(size * stride for stride in tensor.stride()),
+            "typestr": f"|V{size}",
+        }
+
+
+def _window(tensor: Tensor) -> NDArray[np.void]:
+    return np.asarray(_Memory(tensor))

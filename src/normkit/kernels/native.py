@@ -1,0 +1,372 @@
+"""The C++ softmax family on CPU tensors: no autograd, no tracing, just numbers.
+
+    softmax      y = e^x / Σ e^x
+    log_softmax  y = x − log Σ e^x
+    logsumexp    L = log Σ e^x
+
+Exponentials share one power of two a row instead of having the row's maximum subtracted, and sums are carried in
+double: Dukhan and Ablavatski 2020, arXiv:2001.04438, with the changes that `native/core/exponential.hpp` explains.
+Half types are computed in float32 and rounded once. `out` may be an input itself, or memory apart from all inputs.
+"""
+
+from itertools import pairwise
+from math import prod
+from typing import NamedTuple
+
+import torch  # first: it brings the OpenMP runtime that the native part then shares
+from jaxtyping import Float
+from torch import Tensor
+
+try:
+    from normkit import _native
+except ModuleNotFoundError:
+    WHY_NOT = (
+        "normkit was installed without its C++ part (no C++ compiler or no Python headers then, or "
+        "NORMKIT_NO_NATIVE=1); with a compiler, `pip install --force-reinstall --no-deps normkit` builds it"
+    )
+except ImportError as error:
+    WHY_NOT = f"normkit's C++ part does not load: {error}"
+else:
+    WHY_NOT = ""
+AVAILABLE: bool = not WHY_NOT
+
+__all__ = [
+    "AVAILABLE",
+    "WHY_NOT",
+    "fast_softmax",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "logsumexp_backward",
+    "openmp_runtimes",
+    "softmax",
+    "softmax_backward",
+    "supports",
+]
+
+OPERATIONS = ("softmax", "log_softmax", "logsumexp")
+HUGE_PAGES_FROM = 4 << 20  # bytes of a fresh output from which on huge pages are asked for
+
+_empty_like = torch.empty_like
+_threads = torch.get_num_threads
+_STORAGE: dict[torch.dtype, int] = {}
+_VARIANTS: dict[str | None, int] = {None: 0}
+if AVAILABLE:
+    _softmax_float32 = _native.softmax_float32
+    _STORAGE |= {
+        torch.float32: _native.FLOAT32,
+        torch.bfloat16: _native.BFLOAT16,
+        torch.float16: _native.FLOAT16,
+    }
+    _VARIANTS |= {
+        "short-row": _native.SHORT_ROW,
+        "reload": _native.RELOAD,
+        "scratch": _native.SCRATCH,
+        "two-pass": _native.TWO_PASS,
+        "two-pass-paper": _native.TWO_PASS_PAPER,
+        "three-pass-reload": _native.THREE_PASS_RELOAD,
+        "three-pass-recompute": _native.THREE_PASS_RECOMPUTE,
+    }
+
+
+class _Layout(NamedTuple):
+    """Rows in memory: `outer` × `dim` × `inner`; with `inner` = 1 rows start `stride` elements apart."""
+
+    outer: int
+    dim: int
+    inner: int
+    stride: int
+
+
+def supports(op_name: str, x: Float[Tensor, "..."], dim: int) -> str | None:
+    """None if the native kernel can compute operation `op_name` of `x` along `dim`, else the reason why not."""
+    if not AVAILABLE:
+        return WHY_NOT
+    if op_name not in OPERATIONS:
+        return f"there is no native kernel for {op_name}"
+    if not x.is_cpu:
+        return f"the input is on {x.device}, not on the CPU"
+    if x.dtype not in _STORAGE:
+        return f"the native kernels take float32, bfloat16 and float16, not {x.dtype}"
+    if x.layout is not torch.strided:
+        return f"the native kernels take dense tensors, not {x.layout}"
+    return None if x.ndim else "the input is a scalar"
+
+
+def fast_softmax(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
+    """Softmax over the last axis of a contiguous float32 CPU tensor with at least one element: the shortest way.
+
+    Checks nothing; the caller has. About 0.1 µs beyond the allocation of the result.
+    """
+    y = _empty_like(x)
+    dim = x.shape[-1]
+    size = x.numel()
+    if size >= HUGE_PAGES_FROM // 4:
+        _native.advise_huge_pages(y.data_ptr(), size * 4)
+    _softmax_float32(x.data_ptr(), y.data_ptr(), size // dim, dim, _threads())
+    return y
+
+
+def softmax(
+    x: Float[Tensor, "*shape"],
+    dim: int,
+    *,
+    out: Float[Tensor, "*shape"] | None = None,
+    variant: str | None = None,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+) -> Float[Tensor, "*shape"]:
+    """y_i = e^(x_i) / Σ_j e^(x_j) along `dim`.
+
+    Args:
+        x: float32, bfloat16 or float16 on the CPU, any shape and strides.
+        dim: the axis that is normalised.
+        out: receives y.
+        variant: how rows are walked, for measurements: "short-row", "reload", "scratch", "two-pass", or one of the
+            paper's own algorithms, "two-pass-paper", "three-pass-reload", "three-pass-recompute" (contiguous float32
+            rows only); None chooses by size.
+        accuracy: "high" takes one more term of the exponential's polynomial.
+        masked_zero: a row that is all −inf gives zeros, not NaN.
+        deterministic: the result does not depend on the number of threads.
+
+    Raises:
+        RuntimeError: there is no native part, or NORMKIT_ISA names an instruction set that this processor lacks.
+        ValueError: the variant is unknown or cannot do this call.
+    """
+    flags = _flags(accuracy, masked_zero, deterministic, variant)
+    last = dim == -1 or dim == x.ndim - 1
+    if flags == 0 and out is None and last and x.dtype is torch.float32 and x.is_contiguous() and x.numel():
+        return fast_softmax(x)
+    return _elementwise("SOFTMAX", x, dim, out, flags)
+
+
+def log_softmax(
+    x: Float[Tensor, "*shape"],
+    dim: int,
+    *,
+    out: Float[Tensor, "*shape"] | None = None,
+    variant: str | None = None,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+) -> Float[Tensor, "*shape"]:
+    """y_i = x_i − log Σ_j e^(x_j) along `dim`; arguments as `softmax`, a masked row gives −inf.
+
+    The logarithm is subtracted in two parts, so that its rounding does not show in y.
+    """
+    return _elementwise("LOG_SOFTMAX", x, dim, out, _flags(accuracy, masked_zero, deterministic, variant))
+
+
+def logsumexp(
+    x: Float[Tensor, "..."],
+    dim: int,
+    *,
+    out: Float[Tensor, "..."] | None = None,
+    accuracy: str = "default",
+    deterministic: bool = False,
+) -> Float[Tensor, "..."]:
+    """L = log Σ_j e^(x_j) along `dim`, which is left out of the result; −inf for a row that is all −inf or empty."""
+    flags = _flags(accuracy, False, deterministic, None)
+    x, layout = _readable(x, dim)
+    shape = [*x.shape]
+    del shape[dim]
+    order = _reduced_order(x, dim)
+    in_order = order == sorted(order)
+    if out is not None and in_order and out.is_contiguous():
+        total = out
+    else:
+        total = x.new_empty([shape[axis] for axis in order]).permute(_inverse(order))
+    if layout.dim == 0:
+        total.fill_(-torch.inf)
+    else:
+        _run("LOGSUMEXP", x, None, total, layout, layout.stride, flags)
+    return total if out is None or total is out else out.copy_(total)
+
+
+def softmax_backward(
+    y: Float[Tensor, "*shape"], dy: Float[Tensor, "*shape"], dim: int, *, out: Float[Tensor, "*shape"] | None = None
+) -> Float[Tensor, "*shape"]:
+    """The gradient dx = y (dy − Σ y dy), y the softmax."""
+    return _gradient("SOFTMAX_BACKWARD", y, dy, dim, out, 0)
+
+
+def log_softmax_backward(
+    log_y: Float[Tensor, "*shape"],
+    dy: Float[Tensor, "*shape"],
+    dim: int,
+    masked_zero: bool = False,
+    *,
+    out: Float[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, "*shape"]:
+    """The gradient dx = dy − e^(log y) Σ dy, log y the log-softmax; `masked_zero`: rows all −inf get zeros."""
+    return _gradient("LOG_SOFTMAX_BACKWARD", log_y, dy, dim, out, _flags("default", masked_zero, False, None))
+
+
+def logsumexp_backward(
+    x: Float[Tensor, "..."],
+    total: Float[Tensor, "..."],
+    grad: Float[Tensor, "..."],
+    dim: int,
+    *,
+    out: Float[Tensor, "..."] | None = None,
+) -> Float[Tensor, "..."]:
+    """The gradient dx = dL softmax(x), from x and dL; L itself (`total`) is not read.
+
+    e^(x − L) would carry the rounding of L, 4e-6 at |L| = 100; the sum is taken again instead.
+    """
+    del total
+    x, layout = _readable(x, dim)
+    dx = _writable(x, layout, out)
+    factors = grad.permute(_reduced_order(x, dim)).contiguous()
+    _run("LOGSUMEXP_BACKWARD", x, factors, dx, layout, _row_stride(dx, layout), 0)
+    return dx if out is None or dx is out else out.copy_(dx)
+
+
+def openmp_runtimes() -> list[str]:
+    """Files of the OpenMP runtimes that this process has loaded (Linux; elsewhere empty). More than one is slow."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            files = {line.split(maxsplit=5)[5].strip() for line in maps if line.count("/")}
+    except OSError:
+        return []
+    return sorted(file for file in files if any(name in file for name in ("libgomp", "libiomp", "libomp.")))
+
+
+def _flags(accuracy: str, masked_zero: bool, deterministic: bool, variant: str | None) -> int:
+    if not AVAILABLE:
+        raise RuntimeError(WHY_NOT)
+    if variant not in _VARIANTS:
+        raise ValueError(f"there is no softmax variant {variant!r}; there are {', '.join(filter(None, _VARIANTS))}")
+    if accuracy == "default" and variant is None and not masked_zero and not deterministic:
+        return 0
+    return (
+        (_native.HIGH if accuracy == "high" else 0)
+        | (_native.MASKED_ZERO if masked_zero else 0)
+        | (_native.DETERMINISTIC if deterministic else 0)
+        | _VARIANTS[variant]
+    )
+
+
+def _layout(x: Tensor, dim: int) -> _Layout | None:
+    """How the rows of `x` along `dim` lie in memory, if the kernels can walk them as they are."""
+    dim %= x.ndim
+    shape, strides = x.shape, x.stride()
+    if x.is_contiguous():
+        return _Layout(prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :]), shape[dim])
+    order = _memory_order(x)
+    if _is_dense(x, order):
+        place = order.index(dim)
+        outer, inner = (prod(shape[axis] for axis in axes) for axes in (order[:place], order[place + 1 :]))
+        return _Layout(outer, shape[dim], inner, shape[dim])
+    # Whole rows with gaps between them, as in x[..., :n].
+    leading = [axis for axis in range(x.ndim - 1) if shape[axis] != 1]
+    even = all(strides[a] == strides[b] * shape[b] for a, b in pairwise(leading))
+    if dim == x.ndim - 1 and strides[dim] == 1 and even and leading and strides[leading[-1]] >= shape[dim]:
+        return _Layout(prod(shape[:dim]), shape[dim], 1, strides[leading[-1]])
+    return None
+
+
+def _memory_order(x: Tensor) -> list[int]:
+    """The axes from the slowest to the fastest in memory."""
+    strides = x.stride()
+    return sorted(range(x.ndim), key=lambda axis: (-strides[axis], axis))
+
+
+def _is_dense(x: Tensor, order: list[int]) -> bool:
+    """Whether the elements fill one stretch of memory, axes nested in `order`."""
+    expected = 1
+    for axis in reversed(order):
+        if x.shape[axis] != 1:
+            if x.stride(axis) != expected:
+                return False
+            expected *= x.shape[axis]
+    return True
+
+
+def _reduced_order(x: Tensor, dim: int) -> list[int]:
+    """In which order the axes of a tensor without `dim` must lie for the kernels to write it along rows of `x`."""
+    dim %= x.ndim
+    order = _memory_order(x) if _is_dense(x, _memory_order(x)) else list(range(x.ndim))
+    return [axis - (axis > dim) for axis in order if axis != dim]
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _readable(x: Tensor, dim: int) -> tuple[Tensor, _Layout]:
+    """`x`, copied only if its rows lie in no order that the kernels can walk, and its layout."""
+    layout = _layout(x, dim)
+    if layout is None:
+        x = x.contiguous()
+        layout = _layout(x, dim)
+        assert layout is not None
+    return x, layout
+
+
+def _has_gaps(x: Tensor, layout: _Layout) -> bool:
+    return layout.inner == 1 and layout.stride != layout.dim
+
+
+def _same_order(a: Tensor, b: Tensor) -> bool:
+    return a.stride() == b.stride() or (a.is_contiguous() and b.is_contiguous())
+
+
+def _writable(x: Tensor, layout: _Layout, out: Tensor | None) -> Tensor:
+    """`out` if rows of `x` can be written there in the same order, else fresh memory of that order."""
+    if out is not None and (_same_order(out, x) or (_has_gaps(x, layout) and out.is_contiguous())):
+        return out
+    return _fresh(x, contiguous=_has_gaps(x, layout))
+
+
+def _row_stride(out: Tensor, layout: _Layout) -> int:
+    return layout.dim if out.is_contiguous() else layout.stride
+
+
+def _fresh(x: Tensor, *, contiguous: bool = False) -> Tensor:
+    """Memory like that of `x`; a large one asks for huge pages, whose absence would cost more than the kernel."""
+    out = _empty_like(x, memory_format=torch.contiguous_format) if contiguous else _empty_like(x)
+    nbytes = out.numel() * out.element_size()
+    if nbytes >= HUGE_PAGES_FROM:
+        _native.advise_huge_pages(out.data_ptr(), nbytes)
+    return out
+
+
+def _elementwise(operation: str, x: Tensor, dim: int, out: Tensor | None, flags: int) -> Tensor:
+    x, layout = _readable(x, dim)
+    y = _writable(x, layout, out)
+    _run(operation, x, None, y, layout, _row_stride(y, layout), flags)
+    return y if out is None or y is out else out.copy_(y)
+
+
+def _gradient(operation: str, y: Tensor, dy: Tensor, dim: int, out: Tensor | None, flags: int) -> Tensor:
+    y, layout = _readable(y, dim)
+    if not _same_order(dy, y) or dy.dtype != y.dtype:
+        y, layout = _readable(y.contiguous(), dim) if _has_gaps(y, layout) else (y, layout)
+        dy = _empty_like(y).copy_(dy)
+    dx = _writable(y, layout, out)
+    _run(operation, y, dy, dx, layout, _row_stride(dx, layout), flags)
+    return dx if out is None or dx is out else out.copy_(dx)
+
+
+def _run(
+    operation: str, a: Tensor, b: Tensor | None, out: Tensor, layout: _Layout, out_stride: int, flags: int
+) -> None:
+    if not AVAILABLE:
+        raise RuntimeError(WHY_NOT)
+    _native.run(
+        getattr(_native, operation),
+        _STORAGE[a.dtype],
+        a.data_ptr(),
+        0 if b is None else b.data_ptr(),
+        out.data_ptr(),
+        layout.outer,
+        layout.dim,
+        layout.inner,
+        layout.stride,
+        layout.stride,
+        out_stride,
+        _threads(),
+        flags,
+    )

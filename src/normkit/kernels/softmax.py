@@ -1,0 +1,209 @@
+"""The native softmax family made differentiable, and known to torch's tracers.
+
+A plain CPU tensor goes straight to the native kernel, through an `autograd.Function` where a gradient is asked for or
+a transform of `torch.func` is at work. Where a tensor has no address (`torch.compile`, `torch.export`, FakeTensor,
+inside `vmap`) the call goes through the operators of `kernels/operators.py`, whose CPU implementation is the same
+kernel.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import (
+    TransformType,
+    get_interpreter_stack,
+    is_legacy_batchedtensor,
+    peek_interpreter_stack,
+)
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+from normkit.kernels import derivatives, native, operators
+from normkit.kernels.dispatch import KernelError, tracing
+
+__all__ = [
+    "LOG_SOFTMAX_CODE",
+    "SOFTMAX_CODE",
+    "WHY_NOT",
+    "log_softmax",
+    "logsumexp",
+    "short_rows",
+    "softmax",
+    "supports",
+    "three_pass_recompute",
+    "three_pass_reload",
+    "two_pass_paper",
+]
+
+WHY_NOT: str = native.WHY_NOT
+SOFTMAX_CODE: int = getattr(native, "SOFTMAX", 0)
+LOG_SOFTMAX_CODE: int = getattr(native, "LOG_SOFTMAX", 1)
+# So few elements leave their gradient to torch's own node: to make one in Python costs more than the kernels do.
+_SMALL = 2048
+# (operation, x): a few dense float32 rows on the CPU along the last axis that ask for no gradient; None for all else.
+short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", lambda operation, x: None)
+
+
+def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> str | None:
+    """None if the native kernel can do this call, else the reason why not."""
+    reason = native.supports(op, input, dim)
+    if reason is not None or torch.compiler.is_compiling():
+        return reason
+    if _forward_mode():
+        return "it has no forward-mode derivative"
+    if type(input) in (Tensor, Parameter) or tracing():
+        return None
+    return f"the input is a {type(input).__name__}, which may keep its elements in a way of its own"
+
+
+def softmax(
+    input: Tensor,
+    dim: int,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+    *,
+    out: Tensor | None = None,
+    variant: str = "",
+) -> Tensor:
+    """y = e^x / Σ e^x along `dim`; `variant` names one of the paper's own algorithms."""
+    if input.requires_grad and torch.is_grad_enabled() and _plain(input) and input.numel() <= _SMALL:
+        y = torch.softmax(input, dim)  # its node keeps y for the backward pass, whose elements are ours from here on
+        operators.compute_softmax(input.detach(), dim, accuracy, masked_zero, deterministic, variant, out=y.detach())
+        return y
+    return _call(_Softmax, input, dim, accuracy, masked_zero, deterministic, variant, out=out)
+
+
+def _papers_own(variant: str, input: Tensor, dim: int, *how: Any, out: Tensor | None = None) -> Tensor:
+    if input.dtype != torch.float32 or dim != input.ndim - 1 or not input.is_contiguous():
+        raise KernelError(f"kernel {variant!r} takes contiguous float32 rows along the last axis and nothing else")
+    return softmax(input, dim, *how, out=out, variant=variant)
+
+
+two_pass_paper = partial(_papers_own, "two-pass-paper")
+three_pass_reload = partial(_papers_own, "three-pass-reload")
+three_pass_recompute = partial(_papers_own, "three-pass-recompute")
+
+
+def log_softmax(
+    input: Tensor,
+    dim: int,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """y = x − log Σ e^x along `dim`."""
+    return _call(_LogSoftmax, input, dim, accuracy, masked_zero, deterministic, out=out)
+
+
+def logsumexp(input: Tensor, dim: int, keepdim: bool = False) -> Tensor:
+    """L = log Σ e^x along `dim`."""
+    total = _call(_LogSumExp, input, dim)
+    return total.unsqueeze(dim) if keepdim else total
+
+
+class _Differentiable(torch.autograd.Function):
+    """What the three have in common: how they are computed at an address, and anywhere else."""
+
+    generate_vmap_rule = True
+    kernel: Callable[..., Tensor]
+    operator: Callable[..., Tensor]
+
+    @classmethod
+    def compute(cls, input: Tensor, *how: Any) -> Tensor:
+        return (cls.kernel if _plain(input) else cls.operator)(input.detach(), *how)
+
+
+class _Softmax(_Differentiable):
+    kernel = staticmethod(operators.compute_softmax)
+    operator = staticmethod(operators.softmax)
+
+    @staticmethod
+    def forward(input: Tensor, *how: Any) -> Tensor:
+        return _Softmax.compute(input, *how)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.dim = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        dx = _backward(native.softmax_backward, derivatives.softmax_backward, *ctx.saved_tensors, grads[0], ctx.dim)
+        return dx, None, None, None, None, None
+
+
+class _LogSoftmax(_Differentiable):
+    kernel = staticmethod(operators.compute_log_softmax)
+    operator = staticmethod(operators.log_softmax)
+
+    @staticmethod
+    def forward(input: Tensor, *how: Any) -> Tensor:
+        return _LogSoftmax.compute(input, *how)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.dim, ctx.masked_zero = inputs[1], inputs[3]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        kernel, formula = native.log_softmax_backward, derivatives.log_softmax_backward
+        dx = _backward(kernel, formula, *ctx.saved_tensors, grads[0], ctx.dim, ctx.masked_zero)
+        return dx, None, None, None, None
+
+
+class _LogSumExp(_Differentiable):
+    kernel = staticmethod(native.logsumexp)
+    operator = staticmethod(operators.logsumexp)
+
+    @staticmethod
+    def forward(input: Tensor, dim: int) -> Tensor:
+        return _LogSumExp.compute(input, dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+        ctx.dim = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        kernel, formula = native.logsumexp_backward, derivatives.logsumexp_backward
+        return _backward(kernel, formula, *ctx.saved_tensors, grads[0], ctx.dim), None
+
+
+def _call(function: type[_Differentiable], input: Tensor, *how: Any, out: Tensor | None = None) -> Tensor:
+    if _plain(input):
+        if input.requires_grad and torch.is_grad_enabled():
+            # Not `function.apply`: it binds arguments and looks for transforms, which takes longer than a short row.
+            return super(torch.autograd.Function, function).apply(input, *how)
+        return function.kernel(input, *how) if out is None else function.kernel(input, *how, out=out)
+    transformed = not torch.compiler.is_compiling() and peek_interpreter_stack() is not None
+    y = (function.apply if transformed else function.operator)(input, *how)
+    return y if out is None else out.copy_(y)
+
+
+def _backward(kernel: Callable[..., Tensor], formula: Callable[..., Tensor], *args: Any) -> Tensor:
+    """By the native kernel, or by the formula where the result is to be differentiated again or is being traced."""
+    if torch.is_grad_enabled() or not all(_plain(arg) for arg in args if isinstance(arg, Tensor)):
+        return formula(*args)
+    return kernel(*args)
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Whether the tensor's address is where its elements are, and a result may be computed behind torch's back."""
+    if tracing() or forward_ad._current_level >= 0 or type(tensor) not in (Tensor, Parameter):
+        return False
+    return not (tensor.is_neg() or is_legacy_batchedtensor(tensor))  # the latter: autograd.grad(is_grads_batched=True)
+
+
+def _forward_mode() -> bool:
+    """Whether derivatives are being pushed forward: by dual numbers, or by `torch.func.jvp` and kin."""
+    if peek_interpreter_stack() is None:
+        return forward_ad._current_level >= 0
+    return any(level.key() == TransformType.Jvp for level in get_interpreter_stack() or ())

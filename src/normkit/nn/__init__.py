@@ -1,0 +1,27 @@
+"""Layers that normalise activations.
+
+Arguments, attributes and `state_dict` names are those of torch's layer where there is one, and of the authors' (or
+timm's) where there is none. Statistics are taken in float32 or wider. The contract tests walk `__all__`.
+"""
+
+from normkit.nn.batch_channel_norm import BatchChannelNorm2d
+from normkit.nn.crms_norm import CRMSNorm
+from normkit.nn.est_batch_norm import EstBatchNorm2d, set_estimate_speed
+from normkit.nn.evonorm_b0 import EvoNorm2dB0
+from normkit.nn.evonorm_s0 import EvoNorm2dS0
+from normkit.nn.layer_norm import LayerNorm
+from normkit.nn.rms_norm import RMSNorm
+from normkit.nn.softmax import LogSoftmax, Softmax
+
+__all__ = [
+    "BatchChannelNorm2d",
+    "CRMSNorm",
+    "EstBatchNorm2d",
+    "EvoNorm2dB0",
+    "EvoNorm2dS0",
+    "LayerNorm",
+    "LogSoftmax",
+    "RMSNorm",
+    "Softmax",
+    "set_estimate_speed",
+]

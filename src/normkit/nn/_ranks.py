@@ -1,0 +1,34 @@
+"""Moments of a batch, of this process alone or over all ranks of `torch.distributed`."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from normkit.kernels.moments import moments
+from normkit.kernels.reference._precision import statistics_dtype
+
+__all__ = ["moments_of", "moments_over_ranks"]
+
+
+def moments_of(input: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Mean and population variance of each channel of (B, C, …), in float32 or wider, and values per channel."""
+    variance, mean = moments(input.to(statistics_dtype(input.dtype)), (0, *range(2, input.ndim)))
+    return mean, variance, input.numel() // input.shape[1]
+
+
+def moments_over_ranks(input: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The same over the batches of all ranks, which may differ in size; the gradient passes to every rank."""
+    mean, variance, count = moments_of(input)
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return mean, variance, count
+    from torch.distributed.nn.functional import all_gather  # here, for it warns where there is no distributed build
+
+    if count == 0:  # an empty batch has no moments, and no share
+        mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
+    own = torch.cat([mean, variance, mean.new_tensor([count])])
+    ranks = torch.stack(list(all_gather(own)))
+    means, variances, counts = ranks.tensor_split((mean.numel(), 2 * mean.numel()), dim=1)
+    share = counts / counts.sum()
+    overall = (share * means).sum(0)
+    spread = (share * (variances + (means - overall) ** 2)).sum(0)
+    return overall, spread, int(counts.sum())

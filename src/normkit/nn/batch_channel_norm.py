@@ -1,0 +1,114 @@
+"""Batch-channel normalisation: by channel over the batch, then by channel group within each sample.
+
+    y = w_g · GN( γ (x − μ)/sqrt(σ² + ε) + β ) + b_g
+
+Source: Qiao et al. 2020, "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization",
+arXiv:1903.10520, section 4.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from normkit.kernels.arguments import check_eps
+from normkit.kernels.batch_channel_norm import channel_norm
+from normkit.kernels.channels import check_groups
+from normkit.nn._maps import check_maps
+from normkit.nn.est_batch_norm import EstBatchNorm2d
+
+__all__ = ["BatchChannelNorm2d"]
+
+
+class BatchChannelNorm2d(nn.Module):
+    """y = w_g · GN(bn(x)) + b_g with one scale and one shift a channel group.
+
+    The inner normaliser `bn` is a module of its own: `EstBatchNorm2d`, whose statistics are slowly moving estimates
+    (for less than 8 images a device), or `torch.nn.BatchNorm2d`, which `nn.SyncBatchNorm.convert_sync_batchnorm` may
+    replace. `state_dict`: `weight` (1, G, 1), `bias` (1, G, 1), `bn.weight`, `bn.bias`, `bn.running_mean`,
+    `bn.running_var`, `bn.num_batches_tracked`, and `bn.estbn_moving_speed` in the estimate style. The name `pbn`, which
+    some published checkpoints give to `bn`, is understood on loading.
+
+    Args:
+        num_channels: C.
+        num_groups: G, divides C; "auto" is the largest divisor up to 32 that leaves two channels or more to a group.
+        eps: ε of both normalisers.
+        style: "estimate" or "batch".
+        speed: r of the estimate style, see `EstBatchNorm2d`.
+        momentum: of the running statistics in the batch style.
+        sync: average the batch's moments over all ranks (estimate style; see `EstBatchNorm2d`).
+        device, dtype: of the parameters.
+
+    Shape:
+        (B, C, H, W) → the same.
+
+    Raises:
+        ValueError: G does not divide C (the message lists what does), `style` is unknown, `speed` outside [0, 1],
+            `eps` < 0; in the call, the input is not (B, C, H, W), or in training a group has a single value or `speed`
+            is 0.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        num_groups: int | str = 32,
+        eps: float = 1e-5,
+        style: str = "estimate",
+        speed: float | None = None,
+        momentum: float = 0.1,
+        *,
+        sync: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_eps("BatchChannelNorm2d", eps)
+        self.num_channels = num_channels
+        self.num_groups = _groups_of(num_channels, num_groups)
+        self.eps = eps
+        self.style = style
+        self.weight = nn.Parameter(torch.ones(1, self.num_groups, 1, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(1, self.num_groups, 1, device=device, dtype=dtype))
+        self.bn: nn.Module
+        if style == "estimate":
+            self.bn = EstBatchNorm2d(num_channels, speed, eps, sync=sync, device=device, dtype=dtype)
+        elif style == "batch":
+            self.bn = nn.BatchNorm2d(num_channels, eps, momentum, device=device, dtype=dtype)
+        else:
+            raise ValueError(f"BatchChannelNorm2d: style is 'estimate' or 'batch', not {style!r}")
+
+    def reset_parameters(self) -> None:
+        """w = 1, b = 0, and the inner normaliser as new."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        self.bn.reset_parameters()  # type: ignore[operator]
+
+    def forward(self, input: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Normalise by channel, then by channel group."""
+        check_maps("BatchChannelNorm2d", input, self.num_channels)
+        if self.training and input.shape[2] * input.shape[3] * self.num_channels == self.num_groups:
+            raise ValueError(
+                f"BatchChannelNorm2d: a group of one value has no variance (input {tuple(input.shape)}, "
+                f"{self.num_groups} groups); use fewer groups or larger maps"
+            )
+        return channel_norm(self.bn(input), self.num_groups, self.weight, self.bias, self.eps)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(f"{prefix}pbn.")]:
+            state_dict[f"{prefix}bn.{name.removeprefix(f'{prefix}pbn.')}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"{self.num_channels}, num_groups={self.num_groups}, eps={self.eps}, style={self.style!r}"
+
+
+def _groups_of(channels: int, groups: int | str) -> int:
+    if isinstance(groups, int):
+        check_groups("BatchChannelNorm2d", channels, groups)
+        return groups
+    if groups != "auto":
+        raise ValueError(f"BatchChannelNorm2d: num_groups is a number or 'auto', not {groups!r}")
+    fitting = (divisor for divisor in range(2, 33) if channels % divisor == 0 and channels >= 2 * divisor)
+    return max(fitting, default=1)

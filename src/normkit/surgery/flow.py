@@ -1,0 +1,77 @@
+"""The data flow of one forward pass: which call reads whose output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+__all__ = ["Flow", "Step", "canonical_paths", "is_leaf"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a forward pass.
+
+    Attributes:
+        index: its place in the order of the calls.
+        kind: `"input"`, `"module"` (a module that is not looked into), `"function"` or `"output"`.
+        name: the module's class, the function's name, or the argument's name.
+        path: of a module, the first path at which it stands; else `""`.
+        caller: path of the module whose `forward` made the call.
+        reads: indices of the steps whose output it reads.
+        function: of a function, the object that was called.
+        arguments: of a function, its arguments that are no tensors (by keyword; positional ones by their number).
+    """
+
+    index: int
+    kind: Literal["input", "module", "function", "output"]
+    name: str
+    path: str = ""
+    caller: str = ""
+    reads: tuple[int, ...] = ()
+    function: Callable[..., Any] | None = field(default=None, compare=False)
+    arguments: dict[str | int, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The steps of one forward pass in the order of the calls."""
+
+    steps: tuple[Step, ...]
+    canonical: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def calls(self, path: str) -> list[Step]:
+        """The calls of the module at `path` (several where it is shared; none where it never runs)."""
+        first = self.canonical.get(path, path)
+        return [step for step in self.steps if step.kind == "module" and step.path == first]
+
+    def followers(self, path: str) -> list[Step]:
+        """The steps that read an output of the module at `path`."""
+        made = {step.index for step in self.calls(path)}
+        return [step for step in self.steps if made & set(step.reads)]
+
+    def producers(self, path: str) -> list[Step]:
+        """The steps whose output the module at `path` reads."""
+        read = {index for step in self.calls(path) for index in step.reads}
+        return [step for step in self.steps if step.index in read]
+
+    def order(self, path: str) -> int | None:
+        """Place of the module's first call; None where it never runs."""
+        calls = self.calls(path)
+        return calls[0].index if calls else None
+
+
+def canonical_paths(model: nn.Module) -> dict[str, str]:
+    """Every path of `model` to the first path of the module that stands there."""
+    first = {id(module): path for path, module in model.named_modules()}
+    return {path: first[id(module)] for path, module in model.named_modules(remove_duplicate=False)}
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether the flow takes `module` as one step: torch's and normkit's own layers, and modules without children."""
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, nn.TransformerEncoder)
+    if isinstance(module, (*containers, nn.TransformerDecoder)):
+        return False
+    own = type(module).__module__.startswith(("torch.nn.modules", "torch.ao.nn", "normkit.nn"))
+    return own or set(module._modules) <= {"parametrizations"}

@@ -1,0 +1,30 @@
+"""Learning-rate schedules as plain functions `(step, total) -> factor` of the optimiser's own rate."""
+
+import math
+from collections.abc import Callable
+
+__all__ = ["Schedule", "warmup_cosine"]
+
+Schedule = Callable[[int, int], float]
+"""`schedule(step, total)` with step = 0 … total − 1 gives the factor on every group's learning rate."""
+
+
+def warmup_cosine(warmup: float = 0.05) -> Schedule:
+    """Linear rise over the first `warmup` share of the steps, then half a cosine down to zero.
+
+    With w = ⌈warmup·total⌉: factor = (t+1)/w for t < w, else ½(1 + cos(π (t−w)/(total−w))).
+    Source of the cosine: Loshchilov and Hutter (2017), SGDR, arXiv:1608.03983, without restarts.
+
+    Raises:
+        ValueError: `warmup` is not in [0, 1).
+    """
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup is {warmup}: it is the share of steps that warm up, from 0 up to but not including 1")
+
+    def factor(step: int, total: int) -> float:
+        rise = math.ceil(warmup * total)
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+    return factor

@@ -1,0 +1,77 @@
+"""The shell: one line for an error, the traceback when asked, one JSON object on stdout, the codes of the house."""
+
+import io
+import json
+import sys
+
+import pytest
+import typer
+from rich.console import Console
+
+from normkit.cli import _shell
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, error: BaseException, *arguments: str) -> int:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(_shell, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["normkit", *arguments])
+    with pytest.raises(SystemExit) as left:
+        _shell.main()
+    return int(left.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("the\nshape\tis wrong"), 2, "error: the shape is wrong\n"),
+        (KeyError("name"), 2, "error: name\n"),
+        (FileNotFoundError(2, "No such file", "x.pt"), 2, "error: [Errno 2] No such file: 'x.pt'\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (typer.Abort(), 130, "error: interrupted\n"),
+        (typer.BadParameter("not a number"), 2, "error: Invalid value: not a number\n"),
+        (RuntimeError("odd"), 2, "error: odd (RuntimeError; --debug shows where)\n"),
+        (typer.Exit(3), 3, ""),
+    ],
+)
+def test_an_error_is_one_line_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    assert _run(monkeypatch, error) == code
+    written = capsys.readouterr()
+    assert written.err == line
+    assert written.out == ""
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, RuntimeError("odd"), "--debug") == 2
+    written = capsys.readouterr().err
+    assert "Traceback" in written
+    assert written.endswith("error: odd\n")
+
+
+def test_emit_prints_one_object_or_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    def human(console: Console) -> None:
+        console.print("for a person")
+
+    _shell.emit({"a": float("inf")}, json=True, seconds=1.0, human=human)
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["a"] == "inf"
+    assert payload["seconds"] == 1.0
+    _shell.emit({"a": 1}, json=False, seconds=1.0, human=human)
+    assert "for a person" in capsys.readouterr().out
+
+
+def test_progress_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    with _shell.progress("working", total=2) as advance:
+        advance()
+        advance(description="nearly")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_console_writes_where_stdout_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    _shell.console.print("here")
+    assert stream.getvalue() == "here\n"

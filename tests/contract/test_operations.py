@@ -1,0 +1,353 @@
+"""What holds for every operation; operations are found by listing `normkit.functional`, so a new one is tested too.
+
+A call that moves running statistics does so in the copy that the test made for it.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from normkit import kernels
+from normkit.kernels.dispatch import KernelError, Op, Sample
+from normkit.listing import names
+
+OPERATIONS = kernels.operations()
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 4e-2, torch.float16: 5e-3}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation's public function, on fresh copies of its tensors each time."""
+
+    op: Op
+    sample: Sample
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return getattr(import_module(f"normkit.functional.{self.op.name}"), self.op.name)
+
+    def arguments(self, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        bound = inspect.signature(self.function).bind(*self.sample.args, **self.sample.options).arguments
+        return {name: value.to(dtype, copy=True) if is_float(value) else value for name, value in bound.items()}
+
+    @property
+    def differentiable(self) -> list[str]:
+        """Names of the float tensors that are no buffers."""
+        return [name for name, value in self.arguments().items() if is_float(value) and not name.startswith("running")]
+
+    @property
+    def moves_buffers(self) -> bool:
+        return bool(self.arguments().get("training"))
+
+    def first(self, **options: Any) -> tuple[str, Tensor, Callable[[Tensor], Any]]:
+        """Name and value of the first tensor, and the call as a function of it."""
+        arguments = self.arguments()
+        name = self.differentiable[0]
+        value = arguments.pop(name)
+        return name, value, lambda tensor: self.function(**{**self.arguments(), name: tensor}, **options)
+
+    def __call__(self, dtype: torch.dtype = torch.float64, **options: Any) -> Tensor:
+        return self.function(**self.arguments(dtype), **options)
+
+    def gradients(self, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[Tensor, ...]:
+        """Output, then gradients of its sum of squares by every differentiable argument."""
+        arguments = self.arguments(dtype)
+        inputs = [arguments[name].requires_grad_() for name in self.differentiable]
+        y = self.function(**arguments, **options)
+        return y.detach(), *torch.autograd.grad(finite(y).square().sum(), inputs)
+
+
+def is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def finite(y: Tensor) -> Tensor:
+    """Without infinities, of which no differences of values can be taken."""
+    return y.masked_fill(y.isinf(), 0.0)
+
+
+CALLS = [Call(op, sample) for op in OPERATIONS.values() for sample in op.samples()]
+every_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.op.name)
+every_operation = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
+one_call_each = pytest.mark.parametrize(
+    "call", [next(call for call in CALLS if call.op is op) for op in OPERATIONS.values()], ids=lambda call: call.op.name
+)
+
+
+@pytest.fixture
+def annotations_unchecked() -> Iterator[None]:
+    """What torch.compile traces is the package as users have it, without the tests' checks of annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    torch.compiler.reset()
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def close(ours: Any, wanted: Any, dtype: torch.dtype) -> None:
+    """Both the same shapes, and the same numbers up to `dtype`'s tolerance."""
+    bound = TOLERANCE[dtype]
+    assert_close(ours, wanted, rtol=bound, atol=bound, equal_nan=True, check_dtype=False)
+
+
+def test_one_module_holds_one_function_and_one_operation() -> None:
+    assert sorted(OPERATIONS) == names("normkit.functional")
+
+
+@every_operation
+def test_public_face(op: Op) -> None:
+    """torch's own arguments, then keyword-only `kernel` and `out`; samples exist; the docstring says what is raised."""
+    function = Call(op, Sample((), {})).function
+    parameters = inspect.signature(function).parameters
+    for name in ("kernel", "out"):
+        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[name].default is None
+    assert "Raises:" in (function.__doc__ or "")
+    assert list(op.samples())
+
+
+@every_operation
+def test_twin_takes_the_same_leading_arguments(op: Op) -> None:
+    if op.twin is None:
+        pytest.skip("torch has no such function")
+    signature = inspect.signature(Call(op, Sample((), {})).function)
+    ours = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    try:
+        twin = [name for name in inspect.signature(twin_of(op)).parameters if not name.startswith("_")]
+    except ValueError:  # a builtin: its schema has the names
+        twin = [argument.name.replace("self", "input") for argument in torch.ops.aten.logsumexp.default._schema.arguments]
+    assert ours == twin
+
+
+def twin_of(op: Op) -> Callable[..., Any]:
+    module, _, name = (op.twin or "").rpartition(".")
+    return getattr(import_module(module), name)
+
+
+@every_call
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_default_agrees_with_the_reference(call: Call, dtype: torch.dtype) -> None:
+    y = call(dtype)
+    assert y.dtype == dtype
+    rounded = Call(call.op, Sample((), call.arguments(dtype)))
+    close(y.double(), rounded(torch.float64, kernel="reference"), dtype)
+
+
+@every_call
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_default_gradients_agree_with_the_reference(call: Call, dtype: torch.dtype) -> None:
+    wanted = call.gradients(kernel="reference")
+    close([value.double() for value in call.gradients(dtype)], list(wanted), dtype)
+
+
+@every_operation
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_kernel_agrees_with_the_reference(op: Op, dtype: torch.dtype) -> None:
+    for name, implementation in op.implementations.items():
+        done = 0
+        for call in (call for call in CALLS if call.op is op):
+            try:
+                ours = call.gradients(dtype, kernel=name)
+            except KernelError as refusal:
+                assert name in str(refusal)
+                continue
+            done += 1
+            close([value.double() for value in ours], list(call.gradients(kernel="reference")), dtype)
+        refuses_all = implementation.why_not or (name not in ("torch", "native") and dtype == torch.float64)
+        assert done or refuses_all or dtype == torch.float64, f"{name} took none of {op.name}'s samples"
+
+
+@every_call
+def test_reference_derivatives(call: Call) -> None:
+    """First and second derivative of the reference against differences of values, in float64."""
+    arguments = call.arguments()
+
+    def function(*inputs: Tensor) -> Tensor:
+        replaced = dict(zip(call.differentiable, inputs, strict=True))
+        return finite(call.function(**{**call.arguments(), **replaced}, kernel="reference"))
+
+    inputs = [arguments[name].requires_grad_() for name in call.differentiable]
+    few = inputs[0].numel() <= 64
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=not few)
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=not few)
+
+
+@every_call
+def test_default_second_derivative(call: Call) -> None:
+    arguments = call.arguments()
+    few = arguments[call.differentiable[0]].numel() <= 64
+    inputs = [arguments[name].requires_grad_() for name in call.differentiable]
+
+    def function(*inputs: Tensor) -> Tensor:
+        return finite(call.function(**{**call.arguments(), **dict(zip(call.differentiable, inputs, strict=True))}))
+
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=not few)
+
+
+@every_call
+def test_out_receives_the_result(call: Call) -> None:
+    wanted = call(torch.float32)
+    out = torch.full_like(wanted, torch.nan)
+    assert call(torch.float32, out=out) is out
+    close(out, wanted, torch.float32)
+
+
+@one_call_each
+def test_out_that_does_not_fit_is_refused(call: Call) -> None:
+    y = call(torch.float32)
+    with pytest.raises(ValueError, match=f"{call.op.name}: out must have the shape"):
+        call(torch.float32, out=y.new_empty((*y.shape, 2)))
+    with pytest.raises(ValueError, match=f"{call.op.name}: out must be torch.float32, got torch.float64"):
+        call(torch.float32, out=y.double())
+    with pytest.raises(ValueError, match=f"{call.op.name}: out= gives no gradient"):
+        call(torch.float32, out=y.requires_grad_())
+
+
+@one_call_each
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_what_is_not_float_is_refused_by_name(call: Call, dtype: torch.dtype) -> None:
+    _, value, function = call.first()
+    with pytest.raises(TypeError, match=str(dtype)):
+        function(value.abs().clamp(max=1).to(dtype))
+
+
+@one_call_each
+def test_unknown_kernel_is_refused(call: Call) -> None:
+    with pytest.raises(ValueError, match=f"{call.op.name} has no kernel 'abacus'; there are .*'reference'"):
+        call(kernel="abacus")
+
+
+@one_call_each
+def test_kernels_can_be_switched_off(call: Call) -> None:
+    wanted = call(torch.float32)
+    with kernels.disabled(*call.op.implementations):
+        assert torch.equal(call(torch.float32), call(torch.float32, kernel="reference"))
+        for name in call.op.implementations:
+            with pytest.raises(KernelError, match="switched off"):
+                call(torch.float32, kernel=name)
+    close(call(torch.float32), wanted, torch.float32)
+
+
+@every_call
+def test_nan_in_nan_out(call: Call) -> None:
+    _, value, function = call.first()
+    value.view(-1)[0] = torch.nan
+    assert function(value).isnan().any()
+
+
+@every_call
+def test_memory_order_does_not_matter(call: Call) -> None:
+    _, value, function = call.first()
+    if value.ndim < 2:
+        return
+    for other in (value.mT.contiguous().mT, torch.cat([value, value], -1)[..., : value.shape[-1]]):
+        assert not other.is_contiguous() or value.shape[-1] == 1 or value.shape[-2] == 1
+        close(function(other), function(value), torch.float64)
+        close(function(other.float()), function(value.float()), torch.float32)
+
+
+@one_call_each
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_compile_without_graph_breaks(call: Call) -> None:
+    dtype = torch.float32
+    compiled = torch.compile(call.function, fullgraph=True, backend="aot_eager")
+    close(compiled(**call.arguments(dtype)), call(dtype), dtype)
+    arguments = call.arguments(dtype)
+    inputs = [arguments[name].requires_grad_() for name in call.differentiable]
+    ours = torch.autograd.grad(compiled(**arguments).square().sum(), inputs)
+    close(list(ours), list(call.gradients(dtype)[1:]), dtype)
+
+
+class Exported(torch.nn.Module):
+    """A module around a call of which one tensor is left open."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@one_call_each
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_export(call: Call) -> None:
+    name, value, _ = call.first()
+    rest = {key: argument for key, argument in call.arguments(torch.float32).items() if key != name}
+    exported = torch.export.export(Exported(lambda x: call.function(**{name: x}, **rest)), (value.float(),))
+    close(exported.module()(value.float()), call(torch.float32), torch.float32)
+
+
+@one_call_each
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_vmap(call: Call, dtype: torch.dtype) -> None:
+    _, value, function = call.first()
+    pair = torch.stack([value, value.flip(-1)]).to(dtype)
+
+    def cast(x: Tensor) -> Tensor:
+        rest = call.arguments(dtype)
+        return call.function(**{**rest, call.differentiable[0]: x})
+
+    if call.moves_buffers:
+        with pytest.raises(RuntimeError, match="vmap"):  # one buffer cannot move two ways
+            torch.vmap(cast)(pair)
+        return
+    close(torch.vmap(cast)(pair), torch.stack([cast(pair[0]), cast(pair[1])]), dtype)
+
+
+@one_call_each
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_functional_gradient(call: Call, dtype: torch.dtype) -> None:
+    name = call.differentiable[0]
+
+    def loss(x: Tensor) -> Tensor:
+        return call.function(**{**call.arguments(dtype), name: x}).square().sum()
+
+    close(torch.func.grad(loss)(call.arguments(dtype)[name]), call.gradients(dtype)[1], dtype)
+
+
+@one_call_each
+def test_shapes_without_numbers(call: Call) -> None:
+    """On the meta device: a shape and a dtype come out, nothing is computed."""
+    arguments = {key: v.to("meta") if isinstance(v, Tensor) else v for key, v in call.arguments().items()}
+    y = call.function(**arguments)
+    assert (y.device.type, y.shape, y.dtype) == ("meta", call().shape, torch.float64)
+
+
+def opinfo_samples(op: Op, dtype: torch.dtype) -> Iterator[Any]:
+    """torch's own samples of the twin, the ones that its test suite runs."""
+    pytest.importorskip("expecttest", reason="torch's operator samples need the package expecttest")
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    name = (op.twin or "").removeprefix("torch.").removeprefix("nn.functional.")
+    info = next(info for info in op_db if info.name.removeprefix("nn.functional.") == name)
+    yield from info.sample_inputs("cpu", dtype, requires_grad=True)
+
+
+@every_operation
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_torchs_own_samples(op: Op, dtype: torch.dtype) -> None:
+    if op.twin is None:
+        pytest.skip("torch has no such function")
+    function, twin, done = Call(op, Sample((), {})).function, twin_of(op), 0
+    for sample in opinfo_samples(op, dtype):
+        leaves = [value for value in (sample.input, *sample.args, *sample.kwargs.values()) if is_float(value)]
+        if sample.kwargs.get("eps", 0.0) < 0:  # torch takes it and gives NaN or not, by what it is added to
+            with pytest.raises(ValueError, match="eps must be at least 0"):
+                function(sample.input, *sample.args, **sample.kwargs)
+            continue
+        ours, wanted = (f(sample.input, *sample.args, **sample.kwargs) for f in (function, twin))
+        assert ours.dtype == wanted.dtype
+        close(ours, wanted, dtype)
+        weight = torch.randn_like(wanted)
+        pulled = (torch.autograd.grad(y, leaves, weight, allow_unused=True) for y in (ours, wanted))
+        close(*(list(gradients) for gradients in pulled), dtype)
+        done += 1
+    assert done

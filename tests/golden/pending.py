@@ -1,0 +1,40 @@
+"""Keys of golden files whose parts have not moved in yet. This list only ever shrinks."""
+
+PENDING: dict[str, tuple[str, ...]] = {
+    # slug: patterns of keys (regular expressions, whole key)
+    "two-pass-softmax": (r"s\d+_(target|ce_loss|ce_dx)", r"long_(ext_mantissa|ext_exponent|xnn_ext)"),
+    "layer-norm": (r"lstm_\w+", r"gru_\w+"),
+    "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
+    **dict.fromkeys(
+        (
+            "adamp",
+            "alpha-bn",
+            "biper",
+            "bn-only",
+            "dae-score",
+            "dahsf",
+            "depict",
+            "dp-similarity",
+            "fedwon",
+            "graph-transformer",
+            "hierarchical-poly",
+            "hl-gauss",
+            "keyphrase",
+            "meco",
+            "mip",
+            "normalized-lr",
+            "partial-correlation",
+            "powernorm",
+            "region-norm",
+            "self-distillation",
+            "stain-foundation",
+            "unified-norm",
+            "unmix-tns",
+            "weight-compander",
+            "weighted-capsnet",
+            "wide-deep-optimal",
+            "xmen",
+        ),
+        (r".*",),
+    ),
+}

@@ -1,0 +1,78 @@
+"""EvoNorm-B0 and -S0 against an independent reference, by layer, by function and by each of its kernels."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from normkit import functional, nn
+from normkit.functional.evonorm_b0 import EVONORM_B0
+from normkit.functional.evonorm_s0 import EVONORM_S0
+from tests.golden.conftest import Golden
+
+PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("kind", ["S0", "B0"])
+def test_layer(golden: Golden, kind: str, dtype: torch.dtype, tolerance: float) -> None:
+    layer = _layer(golden, kind, dtype)
+    batches = [batch.requires_grad_() for batch in golden.tensor("x", dtype)]
+    outputs, running = [], []
+    for batch in batches:
+        outputs.append(layer(batch))
+        running.append(layer.running_var.clone() if kind == "B0" else torch.empty(0))
+    wanted = (batches[-1], layer.weight, layer.bias, layer.v)
+    gradients = torch.autograd.grad(outputs[-1], wanted, golden.tensor("gy", dtype))
+    _close(torch.stack(outputs), golden.tensor(f"{kind}.y_train"), tolerance)
+    for name, gradient in zip(("gx", "gweight", "gbias", "gv"), gradients, strict=True):
+        _close(gradient, golden.tensor(f"{kind}.{name}"), tolerance)
+    if kind == "B0":
+        _close(torch.stack(running), golden.tensor("B0.running_var"), tolerance)
+    _close(layer.eval()(batches[0]), golden.tensor(f"{kind}.y_eval_x0"), tolerance)
+
+
+@pytest.mark.parametrize("kernel", ["reference", *EVONORM_S0.implementations])
+def test_s0_by_kernel(golden: Golden, kernel: str) -> None:
+    x, parameters = golden.tensor("x")[-1].requires_grad_(), _parameters(golden)
+    y = functional.evonorm_s0(x, *parameters, int(golden["groups"]), float(golden["S0.eps"]), kernel=kernel)
+    _close(y, golden.tensor("S0.y_train")[-1], 1e-10)
+    for name, gradient in zip(
+        ("gx", "gweight", "gbias", "gv"), torch.autograd.grad(y, (x, *parameters), golden.tensor("gy")), strict=True
+    ):
+        _close(gradient, golden.tensor(f"S0.{name}"), 1e-10)
+
+
+@pytest.mark.parametrize("kernel", ["reference", *EVONORM_B0.implementations])
+def test_b0_by_kernel(golden: Golden, kernel: str) -> None:
+    parameters, running = _parameters(golden), torch.ones_like(golden.tensor("weight"))
+    options = {"momentum": float(golden["momentum"]), "eps": float(golden["B0.eps"]), "kernel": kernel}
+    for step, batch in enumerate(golden.tensor("x")):
+        x = batch.requires_grad_()
+        y = functional.evonorm_b0(x, *parameters, running, training=True, **options)
+        _close(y, golden.tensor("B0.y_train")[step], 1e-10)
+        _close(running, golden.tensor("B0.running_var")[step], 1e-10)
+    for name, gradient in zip(
+        ("gx", "gweight", "gbias", "gv"), torch.autograd.grad(y, (x, *parameters), golden.tensor("gy")), strict=True
+    ):
+        _close(gradient, golden.tensor(f"B0.{name}"), 1e-10)
+
+
+def _parameters(golden: Golden) -> tuple[Tensor, ...]:
+    return tuple(golden.tensor(name).requires_grad_() for name in ("weight", "bias", "v"))
+
+
+def _layer(golden: Golden, kind: str, dtype: torch.dtype) -> torch.nn.Module:
+    channels, eps = golden["weight"].size, float(golden[f"{kind}.eps"])
+    if kind == "S0":
+        layer = nn.EvoNorm2dS0(channels, groups=int(golden["groups"]), eps=eps, dtype=dtype)
+    else:
+        layer = nn.EvoNorm2dB0(channels, momentum=float(golden["momentum"]), eps=eps, dtype=dtype)
+    with torch.no_grad():
+        for name in ("weight", "bias", "v"):
+            getattr(layer, name).copy_(golden.tensor(name))
+    return layer
+
+
+def _close(ours: Tensor, wanted: Tensor, tolerance: float) -> None:
+    bound = tolerance * max(1.0, wanted.abs().max().item())
+    assert (ours.double() - wanted).abs().max().item() <= bound

@@ -1,0 +1,16 @@
+"""A missing package names the extra that brings it."""
+
+import pytest
+
+from normkit.extras import MissingExtraError, require
+
+
+def test_a_missing_package_names_its_extra() -> None:
+    with pytest.raises(
+        MissingExtraError, match=r'package_that_is_not_there is not installed: pip install "normkit\[text\]"'
+    ):
+        require("package_that_is_not_there.part", extra="text")
+
+
+def test_a_package_that_is_there_is_imported() -> None:
+    assert require("json", extra="text").dumps({}) == "{}"

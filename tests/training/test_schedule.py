@@ -1,0 +1,27 @@
+import pytest
+
+from normkit.training import warmup_cosine
+
+
+def test_it_rises_to_one_and_falls_to_nearly_nothing() -> None:
+    factors = [warmup_cosine(0.1)(step, 100) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * (k + 1) for k in range(10)])
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[9:] == sorted(factors[9:], reverse=True)
+    assert 0 < factors[-1] < 1e-3
+
+
+def test_without_warm_up_it_starts_at_one() -> None:
+    assert warmup_cosine(0.0)(0, 10) == 1
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_short_runs_have_finite_factors(total: int) -> None:
+    assert all(0 < warmup_cosine()(step, total) <= 1 for step in range(total))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 5.0])
+def test_a_share_outside_its_range_is_named(share: float) -> None:
+    with pytest.raises(ValueError, match="the share of steps that warm up"):
+        warmup_cosine(share)
