@@ -51,7 +51,7 @@ docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
 claims: $(VENV)/.test
-	$(BIN)/python docs/make_claims.py
+	$(BIN)/python -m normkit.papers._harness.claims_page --out normkit-report/papers --page docs/claims.md
 
 clean:
 	rm -rf $(VENV) build dist site normkit-report

@@ -1,9 +1,11 @@
 """What the pages take from measurements when they are built: claims by paper, ratios by operation.
 
 `{{ claims SLUG }}` becomes the paper's section of claims.md, `{{ bench NAME … }}` a table of the newest committed
-result in benchmarks/results/. No figure is typed into a page by hand.
+result in benchmarks/results/, `{{ room NAME }}` the entries of a room's API. No figure is typed into
+a page by hand.
 """
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -27,8 +29,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what a page asks for."""
     markdown = re.sub(r"^\{\{ claims ([\w-]+) \}\}$", lambda found: claims(found[1]), markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"^\{\{ room (\w+) \}\}$", lambda found: room(found[1]), markdown, flags=re.MULTILINE)
     markdown = re.sub(r"^\{\{ machine \}\}$", lambda _: machine(), markdown, flags=re.MULTILINE)
     return re.sub(r"^\{\{ bench ([\w ]+) \}\}$", lambda found: ratios(found[1].split()), markdown, flags=re.MULTILINE)
+
+
+def room(name: str) -> str:
+    """The entries of a room's public face.
+
+    A function that bears the name of its module hides behind the module for the static reader: it is named in full.
+    """
+    face = ast.parse((ROOT / "src" / "normkit" / name / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in face.body if isinstance(node, ast.ImportFrom) and node.module]
+    hidden = [
+        f"::: {node.module}.{alias.name}\n    options: {{show_root_heading: true, show_root_toc_entry: true}}"
+        for node in imports
+        for alias in node.names
+        if str(node.module).rpartition(".")[2] == alias.name
+    ]
+    return "\n\n".join([f"::: normkit.{name}", *hidden])
 
 
 def claims(slug: str) -> str:

@@ -5,18 +5,13 @@
 // beyond the fast range have it subtracted first (see shifted_row.hpp for why that is exact).
 #pragma once
 #include "gradients.hpp"
-#include "logarithm.hpp"
 
 namespace {
 
 constexpr int COLUMN_VECTORS = 4;
 constexpr int64_t COLUMN_GROUP = COLUMN_VECTORS * LANES;
-constexpr int64_t COLUMN_BLOCK = 32;  // elements of a column summed in float32 before they go into the double
+constexpr int64_t COLUMN_BLOCK = 8;  // elements of a column summed in float32 before they go into the double
 
-typedef Doubles<LANES>::type lane_doubles;
-
-NK_INLINE lane_doubles to_doubles(vf v) { return __builtin_convertvector(v, lane_doubles); }
-NK_INLINE vf to_floats(lane_doubles d) { return __builtin_convertvector(d, vf); }
 NK_INLINE vf absolute(vf v) { return (vf)((vi)v & 0x7fffffff); }
 
 // V vectors of neighbouring columns; the last may be partial.
@@ -35,11 +30,11 @@ struct ColumnSpan {
         store_up_to(p + row * stride + k * LANES, v, count(k));
     }
     // sum[k] = sum over the rows of term(row, k), blocks of float32 added in double.
-    template <class Term>
+    template <int64_t Block, class Term>
     NK_INLINE void sums(lane_doubles (&sum)[V], Term term) const {
         for (int k = 0; k < V; ++k) sum[k] = lane_doubles{};
         for (int64_t row = 0; row < rows;) {
-            const int64_t end = row + smaller(COLUMN_BLOCK, rows - row);
+            const int64_t end = row + smaller(Block, rows - row);
             vf partial[V] = {};
             for (; row < end; ++row) {
                 for (int k = 0; k < V; ++k) partial[k] += term(row, k);
@@ -106,36 +101,55 @@ void restore_infinities(const ColumnSpan<V>& span, const T* x, int k, const Colu
     }
 }
 
+// Half types would round the exponentials that float32 keeps in the output.
+template <class T>
+constexpr bool keeps_in_output() {
+    return sizeof(T) == sizeof(float);
+}
+
 template <class T, bool High, int V>
-NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T* x, T* y, const T* factor,
-                              const ColumnReference (&columns)[V]) {
-    constexpr bool keep = sizeof(T) == sizeof(float);  // half types would round the exponentials
-    lane_doubles sum[V];
-    span.sums(sum, [&](int64_t row, int k) {
-        const vf e = columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
-        if (keep) span.put(y, row, k, e);
-        return e;
-    });
-    vf gain[V];
+NK_INLINE void write_scaled(const ColumnSpan<V>& span, const T* x, T* y, const ColumnReference (&columns)[V],
+                            const lane_doubles (&factor)[V]) {
+    vf high[V], low[V];
     for (int k = 0; k < V; ++k) {
-        gain[k] = to_floats(1.0 / sum[k]);
-        if (job.masked_zero) gain[k] = where((vi)(gain[k] == broadcast(__builtin_inff())), vf{}, gain[k]);
-        if (factor) gain[k] *= load_up_to(factor + k * LANES, span.count(k), 0.0f);
+        const Gain<High> gain(factor[k]);
+        high[k] = gain.high;
+        low[k] = gain.low;
     }
     for (int64_t row = 0; row < span.rows; ++row) {
         for (int k = 0; k < V; ++k) {
-            const vf e = keep ? span.get(y, row, k, 0.0f)
-                              : columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
-            span.put(y, row, k, e * gain[k]);
+            const vf e = keeps_in_output<T>()
+                             ? span.get(y, row, k, 0.0f)
+                             : columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
+            span.put(y, row, k, High ? fma(e, high[k], e * low[k]) : e * high[k]);
         }
     }
 }
 
 template <class T, bool High, int V>
+NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T* x, T* y, const T* factor,
+                              const ColumnReference (&columns)[V]) {
+    lane_doubles sum[V];
+    span.template sums<High ? 2 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
+        const vf e = columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
+        if (keeps_in_output<T>()) span.put(y, row, k, e);
+        return e;
+    });
+    lane_doubles gain[V];
+    for (int k = 0; k < V; ++k) {
+        gain[k] = 1.0 / sum[k];
+        for (int lane = 0; lane < LANES && job.masked_zero; ++lane) {
+            if (sum[k][lane] == 0.0) gain[k][lane] = 0.0;
+        }
+        if (factor) gain[k] *= to_doubles(load_up_to(factor + k * LANES, span.count(k), 0.0f));
+    }
+    write_scaled<T, High, V>(span, x, y, columns, gain);
+}
+template <class T, bool High, int V>
 NK_INLINE void column_logs(const Job& job, const ColumnSpan<V>& span, const T* x, T* out,
                            const ColumnReference (&columns)[V]) {
     lane_doubles sum[V];
-    span.sums(sum, [&](int64_t row, int k) {
+    span.template sums<High ? 2 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
         return columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
     });
     vf high[V] = {}, low[V] = {};
@@ -172,10 +186,11 @@ template <class T, bool High, int V>
 NK_INLINE void column_gradients(const Job& job, const ColumnSpan<V>& span, const T* y, const T* dy, T* dx) {
     const bool log_form = job.operation == normkit::LOG_SOFTMAX_BACKWARD;
     lane_doubles sum[V];
-    span.sums(sum, [&](int64_t row, int k) {
+    const auto term = [&](int64_t row, int k) {
         const vf g = span.get(dy, row, k, 0.0f);
         return log_form ? g : g * span.get(y, row, k, 0.0f);
-    });
+    };
+    log_form ? span.template sums<1>(sum, term) : span.template sums<COLUMN_BLOCK>(sum, term);
     vf total[V];
     vi masked[V];
     for (int k = 0; k < V; ++k) {

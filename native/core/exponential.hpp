@@ -14,7 +14,7 @@
 //
 // x is first raised to (N - 127) ln2, where s is exactly 0: small values and -inf give 0, NaN stays NaN. Needs
 // x <= (N + 127) ln2 and |N| < 2^17. Relative error of the polynomial: 2^-29.2 with 16 entries, 2^-25.2 with 8 (2^-32
-// where accuracy is asked for), 2^-23.4 without a table (2^-25).
+// where accuracy is asked for, and then the rounding of the table's entries is made good), 2^-23.4 without a table (2^-25).
 #pragma once
 #include "simd.hpp"
 
@@ -77,9 +77,9 @@ NK_INLINE vf long_polynomial(vf t) {
     return fma(t, q, broadcast(0x1.FFFFF6p-1f));
 }
 
-// e^t - 1 for |t| <= ln2/16 (8 entries) or ln2/32 (16).
+// e^t - 1 for |t| <= ln2/16 (8 entries) or ln2/32 (16), plus `rest`.
 template <bool High>
-NK_INLINE vf short_polynomial(vf t) {
+NK_INLINE vf short_polynomial(vf t, vf rest) {
     vf q;
     if (TABLE_BITS == 4) {
         q = fma(t, broadcast(0x1.55559Ap-3f), broadcast(0x1.00021Ep-1f));
@@ -88,7 +88,7 @@ NK_INLINE vf short_polynomial(vf t) {
     } else {
         q = fma(t, broadcast(0x1.555656p-3f), broadcast(0x1.000874p-1f));
     }
-    return fma(t * t, q, t);
+    return fma(t * t, q, High ? t + rest : t);
 }
 
 // e^x 2^-N times `gain`, which enters the scale for one multiplication.
@@ -100,7 +100,9 @@ NK_INLINE vf exponential_with(vf x, vf bias, vf floor, vf gain) {
     if (TABLE_BITS > 0) bits += (vi)power_table((native_int)z);
     const vf s = Gain ? (vf)bits * gain : (vf)bits;
     const vf t = residual(x, z - bias, STEPS);
-    return TABLE_BITS > 0 ? fma(s, short_polynomial<High>(t), s) : fma(t * s, long_polynomial<High>(t), s);
+    if (TABLE_BITS == 0) return fma(t * s, long_polynomial<High>(t), s);
+    const vf rest = High ? power_table_rest((native_int)z) : vf{};
+    return fma(s, short_polynomial<High>(t, rest), s);
 }
 
 template <bool High>

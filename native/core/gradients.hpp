@@ -4,6 +4,7 @@
 //   log_softmax  dx = dy - e^(log y) sum(dy)
 #pragma once
 #include "exponential.hpp"
+#include "gain.hpp"
 #include "job_access.hpp"
 #include "walks.hpp"
 
@@ -11,15 +12,36 @@ namespace {
 
 constexpr float LARGEST_EXPONENT = 88.0f;  // e^x is still finite here; log-probabilities are far below
 
+// Sum of term(i, count) in doubles throughout: the terms of a gradient cancel, so that float32 sums of them would be
+// off by parts of the largest, not of the result. The products y dy do not need it: y is small where there are many.
+template <class Term>
+NK_INLINE double double_sum(int64_t n, Term term) {
+    lane_doubles s0 = {}, s1 = {};
+    int64_t i = 0;
+    for (; n - i >= 2 * LANES; i += 2 * LANES) {
+        s0 += to_doubles(term(i, LANES));
+        s1 += to_doubles(term(i + LANES, LANES));
+    }
+    for (; i < n; i += LANES) s0 += to_doubles(term(i, part(n - i)));
+    return horizontal_sum(s0 + s1);
+}
+
 template <class T>
 NK_INLINE double gradient_sum(const Job& job, int64_t row, int64_t start, int64_t n) {
     const T* dy = row_b<T>(job, row) + start;
     if (job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
-        return blocked_sum(n, [&](int64_t i, int count) { return load_up_to(dy + i, count, 0.0f); });
+        return double_sum(n, [&](int64_t i, int count) { return load_up_to(dy + i, count, 0.0f); });
     }
     const T* y = row_a<T>(job, row) + start;
     return blocked_sum(
         n, [&](int64_t i, int count) { return load_up_to(y + i, count, 0.0f) * load_up_to(dy + i, count, 0.0f); });
+}
+
+// Backwards if the start of the row may have left the first-level cache by the time its end was read.
+template <class T, class Value>
+NK_INLINE void write_gradient_row(T* dx, int64_t n, bool streamed, Value value) {
+    if (n <= 2048) return write_row(dx, n, streamed, value);
+    write_row_backwards(dx, n, streamed, value);
 }
 
 template <class T, bool High>
@@ -31,12 +53,12 @@ NK_INLINE void write_gradient(const Job& job, int64_t row, int64_t start, int64_
     if (job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
         const Reference reference = reference_at(0.0f);
         const vf ceiling = broadcast(LARGEST_EXPONENT);
-        write_row_backwards(dx, n, job.stream, [&](int64_t i, int count) {
+        write_gradient_row(dx, n, job.stream, [&](int64_t i, int count) {
             const vf log_y = min_keep(ceiling, load_up_to(y + i, count, 0.0f));
             return fnma(exponential<High>(log_y, reference), sum, load_up_to(dy + i, count, 0.0f));
         });
     } else {
-        write_row_backwards(dx, n, job.stream, [&](int64_t i, int count) {
+        write_gradient_row(dx, n, job.stream, [&](int64_t i, int count) {
             return load_up_to(y + i, count, 0.0f) * (load_up_to(dy + i, count, 0.0f) - sum);
         });
     }

@@ -6,6 +6,7 @@
 // so all but the last eight segments are below 2^-126 in the result whatever follows: the list stays short for
 // every input, an ascending ramp included.
 #pragma once
+#include "gain.hpp"
 #include "shifted_row.hpp"
 
 namespace {
@@ -128,16 +129,17 @@ void sum_exponentials(const T* x, float* e, int64_t n, Partial& p) {
 NK_INLINE bool is_whole_gain(double factor) { return __builtin_fabs(factor) >= 0x1p-126; }
 
 // y = e 2^(N_segment - N) factor / S for one stretch that was stored under one reference.
-template <class T>
+template <class T, bool High>
 NK_INLINE void scale_segment(const float* e, T* y, int64_t n, bool streamed, double factor) {
     if (is_whole_gain(factor)) {
-        const vf gain = broadcast(static_cast<float>(factor));
-        write_row(y, n, streamed, [&](int64_t i, int count) { return load_up_to(e + i, count, 0.0f) * gain; });
+        const Gain<High> gain(factor);
+        write_row(y, n, streamed, [&](int64_t i, int count) { return gain(load_up_to(e + i, count, 0.0f)); });
         return;
     }
     // The factor alone would be subnormal although e times it need not be.
-    const vf gain = broadcast(static_cast<float>(factor * 0x1p96)), rest = broadcast(0x1p-96f);
-    write_row(y, n, streamed, [&](int64_t i, int count) { return load_up_to(e + i, count, 0.0f) * gain * rest; });
+    const Gain<High> gain(factor * 0x1p96);
+    const vf rest = broadcast(0x1p-96f);
+    write_row(y, n, streamed, [&](int64_t i, int count) { return gain(load_up_to(e + i, count, 0.0f)) * rest; });
 }
 
 // 2^d for a whole d <= 0; 0 where nothing of it could count.
@@ -149,7 +151,7 @@ NK_INLINE double power_below(double d) {
     return value;
 }
 
-template <class T>
+template <class T, bool High>
 void scale_segments(const float* e, T* y, int64_t n, bool streamed, const Partial& own, const Partial& whole,
                     float factor) {
     const double inverse = static_cast<double>(factor) / whole.sum;
@@ -158,7 +160,7 @@ void scale_segments(const float* e, T* y, int64_t n, bool streamed, const Partia
         const int64_t start = own.segments[k].start;
         const int64_t end = k + 1 < own.live ? own.segments[k + 1].start : n;
         const double gain = inverse * power_below(static_cast<double>(own.segments[k].reference - whole.reference));
-        scale_segment(e + start, y + start, end - start, streamed, gain);
+        scale_segment<T, High>(e + start, y + start, end - start, streamed, gain);
     }
 }
 

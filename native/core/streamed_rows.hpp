@@ -6,26 +6,26 @@
 namespace {
 
 // A row in scratch on its way out.
-template <class T>
+template <class T, bool High>
 struct DepartingRow {
     const float* e = nullptr;
     T* y = nullptr;
     int64_t n = 0, done = 0;
-    vf gain = {};
+    Gain<High> gain{0.0};
 
-    NK_INLINE void load_with(const float* exponentials, T* destination, int64_t count, float factor) {
+    NK_INLINE void load_with(const float* exponentials, T* destination, int64_t count, double factor) {
         e = exponentials;
         y = destination;
         n = count;
-        gain = broadcast(factor);
+        gain = Gain<High>(factor);
         done = smaller(unaligned_head(y), n);
-        if (done > 0) store_part(y, load_part(e, static_cast<int>(done), 0.0f) * gain, static_cast<int>(done));
+        if (done > 0) store_part(y, gain(load_part(e, static_cast<int>(done), 0.0f)), static_cast<int>(done));
     }
     // One chunk further; called after each chunk of the next row.
     NK_INLINE void operator()() {
         if (n - done < CHUNK) return;
-        const vf v0 = load(e + done) * gain, v1 = load(e + done + LANES) * gain;
-        const vf v2 = load(e + done + 2 * LANES) * gain, v3 = load(e + done + 3 * LANES) * gain;
+        const vf v0 = gain(load(e + done)), v1 = gain(load(e + done + LANES));
+        const vf v2 = gain(load(e + done + 2 * LANES)), v3 = gain(load(e + done + 3 * LANES));
         stream(y + done, v0);
         stream(y + done + LANES, v1);
         stream(y + done + 2 * LANES, v2);
@@ -35,9 +35,9 @@ struct DepartingRow {
     NK_INLINE void finish() {
         while (n - done >= CHUNK) (*this)();
         const float* rest = e + done;
-        const vf g = gain;
+        const Gain<High> g = gain;
         write_row(y + done, n - done, false,
-                  [=](int64_t i, int count) { return load_up_to(rest + i, count, 0.0f) * g; });
+                  [=](int64_t i, int count) { return g(load_up_to(rest + i, count, 0.0f)); });
         n = done = 0;
     }
 };
@@ -45,7 +45,7 @@ struct DepartingRow {
 // scratch: room for two rows.
 template <class T, bool High>
 void streamed_softmax_rows(const Job& job, int64_t begin, int64_t end, float* scratch) {
-    DepartingRow<T> departing;
+    DepartingRow<T, High> departing;
     for (int64_t row = begin; row < end; ++row) {
         float* e = scratch + (row - begin) % 2 * job.dim;
         Partial sum;
@@ -58,9 +58,9 @@ void streamed_softmax_rows(const Job& job, int64_t begin, int64_t end, float* sc
         const float factor = row_factor<T>(job, row);
         const double gain = static_cast<double>(factor) / sum.sum;
         if (sum.live == 1 && sum.dead_end == 0 && is_whole_gain(gain)) {
-            departing.load_with(e, row_out<T>(job, row), job.dim, static_cast<float>(gain));
+            departing.load_with(e, row_out<T>(job, row), job.dim, gain);
         } else {
-            scale_segments(e, row_out<T>(job, row), job.dim, true, sum, sum, factor);
+            scale_segments<T, High>(e, row_out<T>(job, row), job.dim, true, sum, sum, factor);
         }
     }
     departing.finish();

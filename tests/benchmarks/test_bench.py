@@ -71,7 +71,7 @@ def test_out_holds_json_roofline_and_page(quick, tmp_path):
     assert {path.name for path in folder.iterdir()} == {"bench.json", "roofline.png", "roofline.svg", "report.html"}
     again = Table.read(folder / "bench.json")
     assert again.records == quick.records
-    assert "How near the machine's own speed" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "How near the machine" in (folder / "report.html").read_text(encoding="utf-8")
     assert (folder / "roofline.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -116,8 +116,8 @@ def test_a_regression_is_beyond_ten_percent_and_outside_both_intervals(before, a
 
 
 def test_only_the_same_setting_is_compared_and_regressions_come_first():
-    before = Table((row(2, 1.9, 2.1), row(2, 1.9, 2.1, threads=2), row(2, 1.9, 2.1, op="gone")), {})
-    after = Table((row(2, 1.9, 2.1), row(1, 0.9, 1.1, threads=2), row(1, 0.9, 1.1, op="new")), {})
+    before = Table((row(2.0, 1.9, 2.1), row(2.0, 1.9, 2.1, threads=2), row(2.0, 1.9, 2.1, op="gone")), {})
+    after = Table((row(2.0, 1.9, 2.1), row(1.0, 0.9, 1.1, threads=2), row(1.0, 0.9, 1.1, op="new")), {})
     assert [change.regression for change in after.against(before)] == [True, False]
 
 

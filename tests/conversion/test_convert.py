@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tests.conversion.instances import conv_net, encoder, images, residual_net, vectors
 from torch import nn
 
 from normkit import surgery
 from normkit.conversion import ConversionError, Fold, PreRMSNorm, Rule, ToBatchChannelNorm, ToGroupNorm, convert
 from normkit.nn import RMSNorm
+from tests.conversion.instances import conv_net, encoder, images, residual_net, vectors
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ def test_a_naive_swap_is_rejected_and_nothing_is_changed():
     assert isinstance(net.norm, nn.LayerNorm)
     with pytest.raises(ConversionError, match="differs"):
         convert(net, NaiveSwap(), example=vectors()[0] - vectors()[0].mean(), tolerance=1e-3)
+
+
+def test_a_naive_swap_in_a_transformer_is_rejected_where_the_rule_is_exact():
+    model = encoder()
+    with pytest.raises(ConversionError, match=r"naive: the converted model differs"):
+        convert(model, NaiveSwap(), example=vectors()[0])
+    assert convert(model, "pre-rmsnorm", example=vectors()[0]).max_rel_diff < 1e-12
 
 
 def test_the_tolerance_is_the_users():
@@ -142,10 +149,12 @@ def test_a_real_data_parallel_and_a_compiled_model_are_refused():
 
 
 def test_a_distributed_model_is_refused(tmp_path):
-    torch.distributed.init_process_group("gloo", store=torch.distributed.FileStore(str(tmp_path / "s"), 1), rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.FileStore(str(tmp_path / "s"), 1), rank=0, world_size=1
+    )
     try:
         wrapped = nn.parallel.DistributedDataParallel(conv_net())
-        with pytest.raises(ConversionError, match="wrapped in DistributedDataParallel: convert model.module first"):
+        with pytest.raises(ConversionError, match=r"wrapped in DistributedDataParallel: convert model\.module first"):
             convert(wrapped, "fold", data=images())
     finally:
         torch.distributed.destroy_process_group()

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.conversion.instances import conv_net, excite, images, residual_net
 from torch import nn
 from torch.nn import functional as F
 
 from normkit.conversion import ConversionError, ToEvoNorm, ToEvoNormB0, ToEvoNormS0, convert
 from normkit.nn import EvoNorm2dB0, EvoNorm2dS0
+from tests.conversion.instances import conv_net, excite, images, residual_net
 
 each_slug = pytest.mark.parametrize("slug", ["evonorm-s0", "evonorm-b0"])
 KINDS = {"evonorm-s0": EvoNorm2dS0, "evonorm-b0": EvoNorm2dB0}
@@ -31,7 +31,11 @@ def test_in_a_residual_net_functions_and_shared_modules_are_absorbed(slug: str):
     norms = {path: module for path, module in new.named_modules() if isinstance(module, KINDS[slug])}
     assert {path for path, norm in norms.items() if norm.apply_act} == {"bn", "blocks.0.bn1", "blocks.1.bn1"}
     assert isinstance(new.blocks[0].relu, nn.ReLU)  # it still stands behind the sum
-    assert {change["path"] for change in conversion.changes if "forward" in change["from"]} == {"", "blocks.0", "blocks.1"}
+    assert {change["path"] for change in conversion.changes if "forward" in change["from"]} == {
+        "",
+        "blocks.0",
+        "blocks.1",
+    }
     assert type(net.blocks[0]).forward is not type(new.blocks[0]).forward
 
 

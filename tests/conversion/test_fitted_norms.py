@@ -1,8 +1,7 @@
-"""BatchNorm and GroupNorm to batch-channel norm, group norm and standardised weights: fitted, and no worse than honest."""
+"""Batch-channel norm, group norm and standardised weights: fitted to what the old layers did, or refused."""
 
 import pytest
 import torch
-from tests.conversion.instances import conv_net, excite, images, residual_net
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -13,6 +12,7 @@ from normkit.conversion import (
     ToWeightStandardization,
     convert,
 )
+from tests.conversion.instances import conv_net, excite, images, residual_net
 
 
 def error(before: nn.Module, after: nn.Module) -> float:

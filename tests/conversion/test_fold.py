@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.conversion.instances import excite, images, residual_net
 from torch import nn
 
 from normkit import weights
 from normkit.conversion import ConversionError, convert
+from tests.conversion.instances import excite, images, residual_net
 
 MAPS = {
     "conv1d": (lambda: (nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6)), (3, 4, 9)),
@@ -75,7 +75,10 @@ def tied() -> nn.Module:
         (standardised, "parametrised: bake it first"),
         (shared, "runs several times"),
         (tied, "is tied to another"),
-        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)), "no running statistics"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+            "no running statistics",
+        ),
         (lambda: nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), "before it stands 0, a ReLU"),
     ],
 )

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from tests.conversion.instances import encoder, excite, vectors
 from torch import nn
 
 from normkit.conversion import ConversionError, PreRMSNorm, convert, load
 from normkit.models import Transformer
 from normkit.nn import RMSNorm
+from tests.conversion.instances import encoder, excite, vectors
 
 each_slug = pytest.mark.parametrize("slug", ["pre-rmsnorm", "pre-crmsnorm"])
 each_rule = pytest.mark.parametrize("rule", ["pre-rmsnorm", PreRMSNorm(tied="recentre"), "pre-crmsnorm"], ids=str)
@@ -271,7 +271,9 @@ def tied_readers() -> nn.Module:
 def test_what_is_not_possible_is_refused_with_its_reason(slug: str, build, reason: str):
     model = build()
     with pytest.raises(ConversionError, match=reason):
-        convert(model, slug, example=None if hasattr(model, "config") or isinstance(model, Transformer) else vectors()[0])
+        convert(
+            model, slug, example=None if hasattr(model, "config") or isinstance(model, Transformer) else vectors()[0]
+        )
 
 
 def test_a_wrong_option_is_named():

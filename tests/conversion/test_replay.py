@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from tests.conversion.instances import conv_net, images
 from torch import nn
 
 from normkit.conversion import convert, load, reload
+from tests.conversion.instances import conv_net, images
 
 
 @pytest.fixture

@@ -53,15 +53,21 @@ def fresh() -> Iterator[tuple[str, Callable[[], Network]]]:
     yield "nn.TransformerEncoder, norm_first", lambda: (_encoder(True), [torch.randn(8, 16, 64) for _ in range(4)])
     yield "nn.TransformerEncoder", lambda: (_encoder(False), [torch.randn(8, 16, 64) for _ in range(4)])
     yield "PlainConvNet", lambda: (PlainConvNet(in_channels=3), _pictures())
-    yield "PlainConvNet, GroupNorm", lambda: (
-        PlainConvNet(lambda channels: nn.GroupNorm(4, channels), in_channels=3),
-        _pictures(),
+    yield (
+        "PlainConvNet, GroupNorm",
+        lambda: (
+            PlainConvNet(lambda channels: nn.GroupNorm(4, channels), in_channels=3),
+            _pictures(),
+        ),
     )
     yield "ResNet, pre-activation", lambda: (ResNet(in_channels=3), _pictures())
     yield "resnet", lambda: (resnet(), _pictures())
-    yield "MLP, BatchNorm1d, batch 256", lambda: (
-        MLP([32, 64, 64, 10], norm=nn.BatchNorm1d),
-        [(torch.randn(256, 32), torch.arange(256) % 10) for _ in range(4)],
+    yield (
+        "MLP, BatchNorm1d, batch 256",
+        lambda: (
+            MLP([32, 64, 64, 10], norm=nn.BatchNorm1d),
+            [(torch.randn(256, 32), torch.arange(256) % 10) for _ in range(4)],
+        ),
     )
     yield "Transformer, peri", lambda: (Transformer(100, 64, 4, 4, placement="peri"), _tokens(named=False))
 

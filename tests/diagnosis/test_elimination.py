@@ -17,18 +17,25 @@ def _trained_once(model: nn.Module) -> nn.Module:
 def test_shut_and_open_channels_are_counted() -> None:
     model = _trained_once(convnet())
     with torch.no_grad():
-        model[4].bias[:2], model[4].bias[2] = -6, 6
+        model[7].bias[:2], model[7].bias[2] = -6, 6
     finding = diagnose(model, images(64), probes="elimination")["elimination"]
     assert finding.severity == "act"
-    assert [site.figure for site in finding.sites] == pytest.approx([0, 3 / 8, 0])
-    assert (finding.sites[1].detail["dead"], finding.sites[1].detail["linear"]) == (2, 1)
-    assert finding.sites[1].detail["nearest"] == pytest.approx(6, rel=0.1)
+    assert [site.figure for site in finding.sites] == pytest.approx([0, 0, 3 / 8])
+    assert (finding.sites[2].detail["dead"], finding.sites[2].detail["linear"]) == (2, 1)
 
 
-def test_a_healthy_net_is_ok_and_its_channels_are_spread_little() -> None:
-    finding = diagnose(_trained_once(convnet()), images(64), probes="elimination")["elimination"]
+def test_spread_and_nearness_are_those_of_the_channels() -> None:
+    norm = nn.GroupNorm(1, 4)
+    with torch.no_grad():
+        norm.bias.copy_(torch.tensor([-1.0, 0.0, 1.0, 2.0]))
+    batches = [torch.randn(64, 4, 5, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
+    finding = diagnose(nn.Sequential(norm, nn.ReLU()), batches, probes="elimination")["elimination"]
+    x = norm(torch.cat(batches)).detach().double().movedim(1, 0).flatten(1)
+    mean, deviation = x.mean(1), x.std(1, correction=0)
     assert finding.severity == "ok"
-    assert max(site.detail["spread"] for site in finding.sites) < 0.2
+    detail = finding.sites[0].detail
+    assert detail["spread"] == pytest.approx(float((mean[:, None] - mean).abs().mean() / deviation.mean()), rel=1e-6)
+    assert detail["nearest"] == pytest.approx(float((mean.abs() / deviation).max()), rel=1e-6)
 
 
 @pytest.mark.parametrize("style", ["module", "inplace", "functional", "method"])

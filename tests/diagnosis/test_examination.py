@@ -42,7 +42,7 @@ def test_probes_are_chosen_by_slug_class_or_instance() -> None:
     kind = probes()["batch-noise"]
     for wanted in ("batch-noise", ["batch-noise"], [kind], [kind()]):
         assert [finding.probe for finding in diagnose(convnet(), images(4), probes=wanted).findings] == ["batch-noise"]
-    with pytest.raises(ValueError, match="no probe 'noise'.*batch-noise"):
+    with pytest.raises(ValueError, match=r"no probe 'noise'.*batch-noise"):
         diagnose(convnet(), images(4), probes="noise")
 
 

@@ -29,23 +29,23 @@ def test_statistics_in_half_precision_lose_the_signal() -> None:
 
 def test_the_figure_is_the_error_against_float64() -> None:
     x = torch.randn(16, 64).bfloat16()
-    model = HalfLayerNorm(64).bfloat16()
+    model = HalfLayerNorm(64).bfloat16().requires_grad_(False)
     (site,) = _sites(nn.Sequential(model), x)
-    exact = HalfLayerNorm(64).double()(x.double())
+    exact = HalfLayerNorm(64).double().requires_grad_(False)(x.double())
     error = (model(x).double() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     assert site.figure == pytest.approx(float(error), rel=1e-9)
 
 
 def test_a_lost_eps_is_found_on_zeros() -> None:
-    class Tiny(HalfLayerNorm):
+    class TinyNorm(HalfLayerNorm):
         pass
 
     x = torch.randn(16, 64).half()
-    (site,) = _sites(nn.Sequential(Tiny(64, eps=1e-9).half()), x)
+    (site,) = _sites(nn.Sequential(TinyNorm(64, eps=1e-9).half()), x)
     assert site.detail["eps_lost"]
     assert site.severity in ("watch", "act")
     x[3] = 0
-    (site,) = _sites(nn.Sequential(Tiny(64, eps=1e-9).half()), x)
+    (site,) = _sites(nn.Sequential(TinyNorm(64, eps=1e-9).half()), x)
     assert site.severity == "act"
     (site,) = _sites(nn.Sequential(nn.LayerNorm(64, eps=1e-9).half()), x)
     assert not site.detail["eps_lost"]

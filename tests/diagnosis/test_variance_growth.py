@@ -35,7 +35,7 @@ class Blocks(nn.Module):
 
 def test_the_figures_are_those_of_the_stream() -> None:
     torch.manual_seed(0)
-    model, x = Blocks([0.5, 2.0]), torch.randn(4, 16, 64)
+    model, x = Blocks([0.5, 2.0]).requires_grad_(False), torch.randn(4, 16, 64)
     finding = diagnose(model, [x], probes="variance-growth")["variance-growth"]
     stream = x
     for number, (layer, site) in enumerate(zip(model.layers, finding.sites, strict=True), 1):

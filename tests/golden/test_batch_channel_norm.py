@@ -6,6 +6,7 @@ from torch import Tensor
 
 from normkit import functional, nn, weights
 from normkit.functional.batch_channel_norm import BATCH_CHANNEL_NORM
+from normkit.functional.weight_standardize import WEIGHT_STANDARDIZE
 from tests.golden.conftest import Golden
 
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
@@ -15,9 +16,10 @@ STYLES = {"bcn_est": "estimate", "bcn": "batch"}
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_weight_standardization(golden: Golden, name: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("kernel", ["reference", *WEIGHT_STANDARDIZE.implementations])
+def test_weight_standardization(golden: Golden, name: str, kernel: str, dtype: torch.dtype, tolerance: float) -> None:
     weight = golden.tensor("ws.weight", dtype).requires_grad_()
-    standardized = functional.weight_standardize(weight, VARIANTS[name])
+    standardized = functional.weight_standardize(weight, VARIANTS[name], kernel=kernel)
     (gradient,) = torch.autograd.grad(standardized, weight, golden.tensor("ws.gout", dtype))
     _close(standardized, golden.tensor(f"ws.{name}.out"), tolerance)
     _close(gradient, golden.tensor(f"ws.{name}.gweight"), tolerance)

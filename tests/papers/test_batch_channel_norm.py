@@ -35,6 +35,4 @@ def test_channel_spread_is_zero_for_equal_channels_and_grows_with_their_distance
     channel = torch.randn(8, 1, 5, 5)
     assert channel_spread(channel.expand(8, 4, 5, 5)) == 0
     apart = torch.cat([channel, channel + 2 * channel.std()], dim=1)
-    assert channel_spread(apart) == pytest.approx(
-        1.0
-    )  # two of the four pairs are 2 deviations apart
+    assert channel_spread(apart) == pytest.approx(1.0)  # two of the four pairs are 2 deviations apart

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from tests.conversion.instances import Block, images, residual_net
 from torch import nn
 from torch.nn import functional as F
 
 from normkit import surgery
+from tests.conversion.instances import Block, images, residual_net
 
 
 def test_a_function_is_taken_out_and_the_class_stays_recognisable():

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.conversion.instances import images, residual_net, vectors, encoder
 from torch import nn
 from torch.nn import functional as F
 
 from normkit import surgery
+from tests.conversion.instances import encoder, images, residual_net, vectors
 
 
 def told(flow: surgery.Flow) -> list[tuple]:
@@ -88,7 +88,7 @@ def test_tuples_and_mappings_are_arguments():
 def test_tracing_leaves_no_hook_behind_even_after_an_error():
     net = encoder()
     surgery.trace(net, vectors()[0])
-    with pytest.raises(Exception, match="expected|mat1|shape|embed"):
+    with pytest.raises((RuntimeError, AssertionError)):
         surgery.trace(net, torch.randn(2, 3, 99))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 

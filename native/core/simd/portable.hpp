@@ -42,6 +42,7 @@ NK_INLINE float horizontal_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 typedef vmask native_int;
 constexpr int TABLE_BITS = 0;  // no permutation of whole lanes by index
 NK_INLINE native_int power_table(native_int index) { return index ^ index; }
+NK_INLINE vf power_table_rest(native_int) { return vf{}; }
 
 // v 2^d for whole d <= 0: the sum leaves d + 127 in the low bits, the shift moves it into the exponent field.
 NK_INLINE vf scale_by_power(vf v, vf d) {

@@ -55,7 +55,7 @@ def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
 
 
 def _attention(
-    x: Float[Tensor, "b t d"], qkv: Float[Tensor, "3d d"], proj: Float[Tensor, "d d"], use: _Functions
+    x: Float[Tensor, "b t d"], qkv: Float[Tensor, "3*d d"], proj: Float[Tensor, "d d"], use: _Functions
 ) -> Float[Tensor, "b t d"]:
     batch, length, _ = x.shape
     query, key, value = (x @ qkv.T).view(batch, length, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)

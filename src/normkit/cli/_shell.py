@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any, Never
 
 import typer
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from normkit import __version__
-from normkit.listing import load, names
+from normkit.listing import names
 
 __all__ = ["Debug", "Json", "app", "console", "emit", "main", "progress", "stderr"]
 
@@ -28,6 +29,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 # typer carries click inside from 0.26 on and beside it before: take what is needed from typer's own names
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_INTERRUPTED = 130
 _EXPECTED = (ValueError, TypeError, LookupError, OSError, ImportError, ArithmeticError, KeyboardInterrupt)
 
 console = Console()
@@ -77,7 +79,7 @@ class _Commands(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = load(f"normkit.cli.{cmd_name.replace('-', '_')}")
+        module = import_module(f"normkit.cli.{cmd_name.replace('-', '_')}")
         if hasattr(module, "app"):
             group = typer.main.get_command(module.app)
             group.name = cmd_name
@@ -99,10 +101,11 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> bool:
     if value:
         print(f"normkit {__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()
@@ -142,7 +145,7 @@ def main() -> None:
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _fail(KeyboardInterrupt(), 130)
+        _fail(KeyboardInterrupt(), _INTERRUPTED)
     except _UsageError as error:
         sys.stderr.write(f"error: {' '.join(error.format_message().split())}\n")
         sys.exit(2)
@@ -151,4 +154,6 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         _fail(error, 2)
+    if code == _INTERRUPTED:  # typer has already caught Ctrl-C and turned it into this code
+        _fail(KeyboardInterrupt(), _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -26,6 +26,9 @@ Rates = Annotated[str | None, typer.Option(help="Comma-separated learning rates 
 Sweep = Annotated[str | None, typer.Option(help="`batch` repeats everything for each of --batch-sizes.")]
 Sizes = Annotated[str | None, typer.Option(help="Comma-separated, with --sweep batch (default 1, 2, 4 … 256).")]
 Size = Annotated[int | None, typer.Option(min=1, help="Samples a step (default 4 on the embedded data, else 32).")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Optimiser steps of a run (default 400 on the embedded data, else 200).")
+]
 Out = Annotated[Path | None, typer.Option(help="Keeps every run as it ends and gets report.html; a rerun goes on.")]
 
 
@@ -34,7 +37,7 @@ def command(
     model: Model = None,
     data: Data = None,
     seeds: Annotated[int, typer.Option(min=1, help="Paired runs of each method and rate.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a run.")] = 200,
+    steps: Steps = None,
     lrs: Rates = None,
     sweep: Sweep = None,
     batch_sizes: Sizes = None,
@@ -51,8 +54,8 @@ def command(
     """
     start = time.perf_counter()
     build, split = _subject(model, data, batch_size or 32, seed)
-    if batch_size is None:
-        batch_size = embedded.BATCH_SIZE if data is None else 32
+    batch_size = batch_size or (embedded.BATCH_SIZE if data is None else 32)
+    steps = steps or (embedded.STEPS if data is None else 200)
     with _bar() as advance:
         comparison = compare(
             build,

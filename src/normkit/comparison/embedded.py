@@ -5,10 +5,13 @@ from torch import Tensor, nn
 from normkit import data
 from normkit.models import PlainConvNet
 
-__all__ = ["BATCH_SIZE", "METHODS", "build_model", "digits"]
+__all__ = ["BATCH_SIZE", "METHODS", "STEPS", "build_model", "digits"]
 
 BATCH_SIZE = 4
 """Small enough for BatchNorm's noise to show, large enough for it to train."""
+
+STEPS = 400
+"""1,600 images: more than one pass over the training set, and all runs within two minutes on two cores."""
 
 METHODS = ("baseline", "group-norm", "weight-standardization+batch-channel-norm", "evonorm-s0")
 

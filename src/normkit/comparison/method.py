@@ -1,6 +1,7 @@
 """What is compared: the network as it is, or under a rule, several rules, or a function of the user's own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,8 @@ __all__ = ["Method", "apply", "named"]
 
 Method = Any
 """None or "baseline"; a rule's slug; a rule; a list of these, applied in order; or a function of a module that returns
-the module to train."""
+the module to train. A slug stands for the rule's defaults, save that nothing is fitted to a network that was never
+trained."""
 
 _CALIBRATION = 4
 """Batches that a rule sees where it fits itself to data."""
@@ -55,7 +57,29 @@ def apply(method: Method, model: nn.Module, split: Split, *, batch_size: int, se
     from normkit.conversion import convert
 
     seen = list(islice(split.train(batch_size, seed), _CALIBRATION))
-    return convert(model, method, data=seen, seed=seed).model
+    return convert(model, _rules(method, fit=_has_been_trained(model)), data=seen, seed=seed).model
+
+
+def _rules(method: Method, fit: bool) -> Any:
+    """The rules of a method; one that is given by its slug fits itself to the network only with `fit`."""
+    from normkit.conversion import Calibrated, rules
+
+    if isinstance(method, (list, tuple)):
+        return [_rules(each, fit) for each in method]
+    kind = rules().get(method) if isinstance(method, str) else None
+    if kind is None:
+        return method
+    return replace(kind(), fit=fit) if issubclass(kind, Calibrated) else kind()
+
+
+def _has_been_trained(model: nn.Module) -> bool:
+    """Whether running statistics were ever filled (or there are none, and nobody can tell).
+
+    A new BatchNorm in eval mode passes its input unchanged, and activations shrink from layer to layer. A rule that
+    fits itself to that function builds the shrinking into its gains, from which no training recovers.
+    """
+    counts = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
+    return not counts or any(bool(count > 0) for count in counts)
 
 
 def _name(method: Method) -> str:

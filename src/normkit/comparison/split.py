@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from normkit.data import Bunch, batches
+from normkit.data import Bunch, as_images, batches
 from normkit.training import inputs_of
 
 __all__ = ["ArraySplit", "BatchSplit", "Split", "split_of"]
@@ -91,9 +91,10 @@ def split_of(data: Any, *, seed: int = 0) -> Split:
     if isinstance(data, (tuple, list)) and data and all(isinstance(each, (Tensor, np.ndarray)) for each in data):
         tensors = [torch.as_tensor(each) for each in data]
         if len(tensors) == 4:
-            return _checked(ArraySplit(*tensors))
+            x_train, y_train, x_test, y_test = tensors
+            return _checked(ArraySplit(_images(x_train), y_train, _images(x_test), y_test))
         if len(tensors) == 2:
-            return _held_out(*tensors, seed=seed)
+            return _held_out(_images(tensors[0]), tensors[1], seed=seed)
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(_is_loader(each) for each in data):
         return BatchSplit(*data)
     if _is_loader(data):
@@ -111,20 +112,18 @@ def _is_loader(value: Any) -> bool:
     return not isinstance(value, Sequence) or (bool(value) and not isinstance(value[0], Tensor))
 
 
+def _images(X: Tensor) -> Tensor:
+    """Four axes are images, and the usual mistakes with them are named; everything else is left as it is."""
+    return as_images(X) if X.ndim == 4 and (X.dtype == torch.uint8 or {1, 3, 4} & {X.shape[1], X.shape[-1]}) else X
+
+
 def _from_bunch(bunch: Bunch) -> Split:
     if bunch.y is None or not {"train", "test"} <= bunch.split.keys():
         raise ValueError(f"{bunch.meta.name} has no targets or no splits 'train' and 'test': a comparison needs both")
     parts = [torch.as_tensor(array) for name in ("train", "test") for array in bunch.part(name)]
     highest = float(bunch.meta.details.get("highest", 255))
-    x_train, x_test = (_as_images(part, highest) for part in parts[::2])
+    x_train, x_test = (as_images(part, highest) if part.ndim == 4 else part for part in parts[::2])
     return _checked(ArraySplit(x_train, parts[1], x_test, parts[3]))
-
-
-def _as_images(X: Tensor, highest: float) -> Tensor:
-    """uint8 (N, height, width, channels) as float32 (N, channels, height, width) in −1…1; others as they are."""
-    if X.dtype != torch.uint8 or X.ndim != 4:
-        return X
-    return (X.permute(0, 3, 1, 2).float() * (2 / highest) - 1).contiguous()
 
 
 def _from_loader(loader: Iterable[Any], seed: int) -> Split:

@@ -1,7 +1,8 @@
 """BatchNorm and GroupNorm to batch-channel normalisation, BCN(x) = w_g · GN(BN(x)) + b_g.
 
-The BN part takes over the old layer's running statistics and affine parameters (a GroupNorm has no statistics: they are
-measured); the channel part's w_g, b_g are fitted by least squares to the old layer's output.
+The BN part takes over the old layer's running statistics and affine parameters. A GroupNorm has no statistics: they are
+measured, and the affine parameters are those that bring the BN part nearest to its output. The channel part's w_g, b_g
+are then fitted by least squares to the old layer's output.
 
 Source: Qiao et al. 2020, arXiv:1903.10520, section 4.
 """
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from normkit.conversion._framework.fitting import fit_groups, set_statistics
+from normkit.conversion._framework.fitting import fit_affine, fit_groups, set_statistics
 from normkit.conversion._framework.norms import check_own_forward, described
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
@@ -73,6 +74,7 @@ class ToBatchChannelNorm(Calibrated):
         if pairs is not None:
             if getattr(old, "running_var", None) is None:
                 set_statistics(bn, pairs)
+                fit_affine(bn, pairs)
             fit_groups(new, pairs)
         return new
 

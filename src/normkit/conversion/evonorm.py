@@ -71,6 +71,8 @@ class _Absorbing(Calibrated):
         absorbed = site.details["activation"]
         new = self.layer(site.module, absorbed is not None)
         act = _activation(site) if absorbed is not None else None
+        if act is None:
+            site.why = "no activation reads it, so it becomes an affine map of each channel"
         if pairs is not None:
             _fit(new, site.module, pairs, act)
         elif act is None:

@@ -3,6 +3,7 @@
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
+from normkit.data.images import as_images
 from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "DataSet",
     "Meta",
     "TextWindows",
+    "as_images",
     "atomic",
     "batches",
     "characters",

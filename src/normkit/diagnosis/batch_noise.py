@@ -272,8 +272,8 @@ class _Noise:
     def result(self, *, centred: bool = True, averaged: bool = False) -> dict[str, Any] | None:
         """Means over channels and segments: E z², E s², their sum, and the sum expected of independent samples.
 
-        `centred` False leaves out z² (the layer subtracts no mean); `averaged` takes Var(w_B)/(4σ⁴) for s², as it enters
-        an average over batches.
+        `centred` False leaves out z² (the layer subtracts no mean); `averaged` takes Var(w_B)/(4σ⁴) for s², which is
+        what enters an average over batches.
         """
         if not self.folded:
             return None

@@ -20,7 +20,7 @@ __all__ = ["crms_norm"]
 
 def crms_norm(
     input: Shaped[Tensor, "*batch compressed_dim"],
-    weight: Shaped[Tensor, " compressed_dim"] | None = None,
+    weight: Shaped[Tensor, "..."] | None = None,
     eps: float = 1e-5,
     *,
     kernel: str | None = None,

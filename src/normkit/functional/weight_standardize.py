@@ -73,4 +73,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(torch.randn(3, 5, generator=draw, dtype=torch.float64), "timm", 1e-3)
 
 
-WEIGHT_STANDARDIZE = Op("weight_standardize", reference=reference.weight_standardize, samples=_samples)
+WEIGHT_STANDARDIZE = Op(
+    "weight_standardize",
+    reference=reference.weight_standardize,
+    kernels=("torch:weight_standardization.weight_standardize",),
+    samples=_samples,
+)

@@ -151,13 +151,15 @@ class Op:
         by_name = tuple(Kernel.named(self.name, entry) for entry in self.by_name)
         return {kernel.name: kernel for kernel in self._listed + by_name}
 
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _load(self, off: frozenset[str]) -> None:
-        # Loading modules and filling caches is done while dynamo traces, not traced by it: hence the decorator.
         usable = tuple(kernel for kernel in self._listed if kernel.name not in off and not kernel.why_not)
         for kernel in usable:
             _ = kernel.supports, kernel.writes_out
         self._candidates[off] = usable
+
+    # Loading modules and filling caches is done while dynamo traces, not traced by it. This is what
+    # `torch.compiler.assume_constant_result` sets, which would import dynamo (two seconds) to set it.
+    _load._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def candidates(self, off: frozenset[str]) -> tuple[Kernel, ...]:
         """Kernels that are usable on this machine and not among those switched off, best first."""

@@ -43,8 +43,21 @@ SOFTMAX_CODE: int = getattr(native, "SOFTMAX", 0)
 LOG_SOFTMAX_CODE: int = getattr(native, "LOG_SOFTMAX", 1)
 # So few elements leave their gradient to torch's own node: to make one in Python costs more than the kernels do.
 _SMALL = 2048
-# (operation, x): a few dense float32 rows on the CPU along the last axis that ask for no gradient; None for all else.
-short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", lambda operation, x: None)
+
+
+def _short_rows(operation: int, x: Tensor) -> Tensor | None:
+    """Softmax of dense rows on the CPU that ask for no gradient; None for all else."""
+    if operation != SOFTMAX_CODE or type(x) is not Tensor or x.dtype is not torch.float32 or x.requires_grad:
+        return None
+    if WHY_NOT or tracing() or not x.is_cpu or not x.is_contiguous() or is_legacy_batchedtensor(x):
+        return None
+    return native.fast_softmax(x) if x.ndim and x.numel() else None
+
+
+# (operation, x): dense float32 rows on the CPU along the last axis that ask for no gradient; None for all else.
+# Where torch hands out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor,
+# allocates and computes; asking torch for each property from Python takes half a microsecond more.
+short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", None) or _short_rows
 
 
 def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> str | None:
@@ -77,10 +90,21 @@ def softmax(
     return _call(_Softmax, input, dim, accuracy, masked_zero, deterministic, variant, out=out)
 
 
-def _papers_own(variant: str, input: Tensor, dim: int, *how: Any, out: Tensor | None = None) -> Tensor:
+def _papers_own(
+    variant: str,
+    input: Tensor,
+    dim: int,
+    accuracy: str = "default",
+    masked_zero: bool = False,
+    deterministic: bool = False,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
     if input.dtype != torch.float32 or dim != input.ndim - 1 or not input.is_contiguous():
         raise KernelError(f"kernel {variant!r} takes contiguous float32 rows along the last axis and nothing else")
-    return softmax(input, dim, *how, out=out, variant=variant)
+    if accuracy != "default" or masked_zero or deterministic:
+        raise KernelError(f"kernel {variant!r} knows neither accuracy='high' nor masked_zero nor deterministic")
+    return softmax(input, dim, out=out, variant=variant)
 
 
 two_pass_paper = partial(_papers_own, "two-pass-paper")

@@ -29,7 +29,7 @@ def log_softmax(
 
 
 def logsumexp(input: Tensor, dim: int, keepdim: bool = False) -> Tensor:
-    """torch's log-sum-exp."""
+    """log Σ e^x along `dim` by torch's own operation."""
     return torch.logsumexp(input, dim, keepdim)
 
 

@@ -146,6 +146,7 @@ def set_estimate_speed(model: nn.Module, speed: float | None) -> None:
     """Set `speed` (in [0, 1]; None: by the batch size) of every `EstBatchNorm2d` in `model`.
 
     One line of a training loop ties it to the learning rate: `set_estimate_speed(model, max(1e-3, r * lr / lr_max))`.
+    The speed is one number for all channels; no shape changes.
 
     Raises:
         ValueError: `speed` outside [0, 1], or the model has no such layer.

@@ -23,6 +23,9 @@ class Softmax(torch.nn.Softmax):
     Args:
         dim: the axis that is normalised; None takes the one that torch would take, with a warning.
 
+    Shape:
+        any shape with the axis `dim`; the output has the same.
+
     Raises:
         TypeError: in the call, for an input that is no float tensor.
         IndexError: in the call, for an input without the axis `dim`.
@@ -38,6 +41,9 @@ class LogSoftmax(torch.nn.LogSoftmax):
 
     Args:
         dim: the axis that is normalised; None takes the one that torch would take, with a warning.
+
+    Shape:
+        any shape with the axis `dim`; the output has the same.
 
     Raises:
         TypeError: in the call, for an input that is no float tensor.

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data, training
-from normkit.functional import layer_norm, rms_norm
 from normkit.models import MLP
-from normkit.nn import LayerNorm
+from normkit.nn import LayerNorm, RMSNorm
 from normkit.papers import Context, Ledger, Paper, Records, Show
 
 __all__ = ["paper"]
@@ -67,7 +66,8 @@ def _normalized(norm: str, W: Tensor, X: Tensor) -> Tensor:
         return (summed - summed.mean(0)) / summed.var(0, correction=0).sqrt()
     if norm == "WN":
         return X @ (W / W.norm(dim=1, keepdim=True)).T
-    return layer_norm(summed, (len(W),), eps=0.0) if norm == "LN" else rms_norm(summed, (len(W),), eps=0.0)
+    layer = LayerNorm if norm == "LN" else RMSNorm
+    return layer(len(W), eps=0.0, elementwise_affine=False)(summed)
 
 
 @paper.run(scale="smoke", minutes=0.01)
@@ -182,11 +182,13 @@ def _judge_small_batches(records: Records, claim: Ledger, show: Show) -> None:
 def rest_of_the_batch(generator: torch.Generator) -> tuple[Float[Tensor, "1 9"], Float[Tensor, "1 9"]]:
     """LN gives a case the same output whatever stands in its batch."""
     x = torch.randn(6, 9, generator=generator, dtype=torch.float64)
-    return layer_norm(x, (9,))[:1], layer_norm(x[:1], (9,))
+    norm = LayerNorm(9, dtype=torch.float64)
+    return norm(x)[:1], norm(x[:1])
 
 
 @paper.invariance(tolerance=1e-12)
 def scale_of_a_case(generator: torch.Generator) -> tuple[Float[Tensor, "4 9"], Float[Tensor, "4 9"]]:
     """LN does not see the scale and the offset of a case (eps = 0)."""
     x = torch.randn(4, 9, generator=generator, dtype=torch.float64)
-    return layer_norm(5 * x + 2, (9,), eps=0.0), layer_norm(x, (9,), eps=0.0)
+    norm = LayerNorm(9, eps=0.0, dtype=torch.float64)
+    return norm(5 * x + 2), norm(x)

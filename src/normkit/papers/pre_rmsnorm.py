@@ -13,7 +13,7 @@ from normkit.benchmarks import interleaved
 from normkit.conversion import PreCRMSNorm, PreRMSNorm, convert
 from normkit.extras import MissingExtraError, require
 from normkit.functional import crms_norm, layer_norm, rms_norm
-from normkit.nn import RMSNorm
+from normkit.nn import CRMSNorm, LayerNorm, RMSNorm
 from normkit.papers import Context, Ledger, Paper, Records, Show
 from normkit.weights import bake, zero_mean_output
 
@@ -291,7 +291,7 @@ def mean_of_the_stream(generator: torch.Generator) -> tuple[Float[Tensor, "4 9"]
     """RMSNorm of the recentred stream is LayerNorm of the stream whatever its mean."""
     x = torch.randn(4, 9, generator=generator, dtype=torch.float64)
     recentred = x - x.mean(-1, keepdim=True)
-    return layer_norm(x + 7, (9,), eps=1e-5), rms_norm(recentred, (9,), eps=1e-5)
+    return LayerNorm(9, dtype=torch.float64)(x + 7), RMSNorm(9, 1e-5, dtype=torch.float64)(recentred)
 
 
 @paper.invariance(tolerance=1e-12)
@@ -299,4 +299,4 @@ def last_entry(generator: torch.Generator) -> tuple[Float[Tensor, "4 8"], Float[
     """CRMSNorm of all entries but the last is RMSNorm of a zero-mean stream."""
     x = torch.randn(4, 9, generator=generator, dtype=torch.float64)
     recentred = x - x.mean(-1, keepdim=True)
-    return crms_norm(recentred[:, :8], eps=1e-5), rms_norm(recentred, (9,), eps=1e-5)[:, :8]
+    return CRMSNorm(8, eps=1e-5)(recentred[:, :8]), RMSNorm(9, 1e-5, dtype=torch.float64)(recentred)[:, :8]

@@ -82,8 +82,8 @@ def weight_standardization(
 ) -> Module:
     """Let `module` compute with the standardised form of its parameter `name`; changes the module and returns it.
 
-    Only a layer that a normaliser follows should have it: standardising sets the scale of the output to √n. A bias is
-    not touched. `normkit.weights.bake` makes the standardised weight a plain one again.
+    Only a layer that a normaliser follows should have it: standardising sets the scale of the output to √n. The shapes
+    of weight and output stay; a bias is not touched. `normkit.weights.bake` makes the standardised weight plain again.
 
     Args:
         module: a linear map or (transposed) convolution, or any module whose parameter `name` is (filters, …).

@@ -54,7 +54,7 @@ class ZeroMeanOutput(nn.Module):
 def zero_mean_output(module: Module, dim: int | None = None) -> Module:
     """Let `module` write zero-mean vectors, by its weight and its bias; changes the module and returns it.
 
-    `normkit.weights.bake` makes the recentred weights plain ones again.
+    The shapes of weights and output stay. `normkit.weights.bake` makes the recentred weights plain ones again.
 
     Args:
         module: `nn.Linear`, a convolution, `nn.Embedding`, or any module with a `weight`.

@@ -14,6 +14,8 @@ from normkit.kernels import operations
 
 __all__ = ["Candidate", "candidates"]
 
+_LARGEST_REFERENCE = 2**23  # elements; it is there to be right, and its many passes take most of a run above
+
 
 @dataclass
 class Candidate:
@@ -47,6 +49,7 @@ def _variants(suite: Suite, scene: Scene, compiled: bool, inputs: Inputs) -> lis
     ours = [Peer("normkit", suite.public, writes_out=suite.writes_out)]
     if scene.kernels and suite.op in operations():
         ours += [_forced(suite, name) for name in (*operations()[suite.op].implementations, "reference")]
+    ours = [each for each in ours if _takes_part(each, scene, inputs)]
     peers = [peer for peer in suite.peers if _takes_part(peer, scene, inputs)]
     if compiled and scene.output == "fresh":
         peers.append(Peer("torch.compile", torch.compile(suite.peers[0].call, dynamic=False)))
@@ -57,7 +60,12 @@ def _forced(suite: Suite, name: str) -> Peer:
     def call(*inputs: Tensor, **options: Any) -> Any:
         return suite.public(*inputs, kernel=name, **options)
 
-    return Peer(f"normkit/{name}", call, writes_out=suite.writes_out)
+    return Peer(
+        f"normkit/{name}",
+        call,
+        writes_out=suite.writes_out,
+        largest=_LARGEST_REFERENCE if name == "reference" else None,
+    )
 
 
 def _takes_part(peer: Peer, scene: Scene, inputs: Inputs) -> bool:

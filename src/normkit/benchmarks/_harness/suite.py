@@ -111,8 +111,8 @@ class Suite:
     cases: tuple[tuple[str, Shape, Callable[[Shape], Tensor]], ...] = ()
     fresh_shapes: tuple[Shape, ...] = ()
     half_shapes: tuple[Shape, ...] = ()
-    bytes_forward: float | None = 8
-    bytes_backward: float | None = 12
+    bytes_forward: int | None = 8
+    bytes_backward: int | None = 12
     writes_out: bool = False
     rowwise: bool = False
     scale: Callable[[Tensor, Inputs], Tensor] = unit_scale

@@ -10,7 +10,7 @@ from torch import nn
 
 from normkit.conversion._framework.pairs import Pairs, evaluating
 from normkit.conversion._framework.rule import Change, Refusal, Rule, Site
-from normkit.surgery import Flow, close_fast_path, copy, find, is_leaf, paths, replace, submodule, ties, trace
+from normkit.surgery import Flow, close_fast_path, copy, find, paths, replace, submodule, ties, trace
 
 __all__ = ["Pass", "Select", "run_pass"]
 
@@ -72,7 +72,7 @@ def _put(model: nn.Module, site: Site, new: nn.Module, rule: Rule) -> nn.Module:
     frozen = [not parameter.requires_grad for parameter in site.module.parameters()]
     if frozen and all(frozen):
         new.requires_grad_(False)
-    site.changes.insert(0, Change(site.path, type(site.module).__name__, type(new).__name__, rule.why))
+    site.changes.insert(0, Change(site.path, type(site.module).__name__, type(new).__name__, site.why or rule.why))
     if not site.path:
         return new.train(site.module.training)
     for place in paths(model, site.module):
@@ -123,9 +123,10 @@ def _flow(model: nn.Module, example: Any) -> Flow | None:
 
 
 def _free(model: nn.Module, path: str) -> bool:
-    """Whether a module is no part of a layer: the BatchNorm inside a BatchChannelNorm2d is that layer's own."""
+    """Whether a module is no part of a normkit layer: the BatchNorm inside a BatchChannelNorm2d is that layer's own."""
     names = path.split(".")
-    return not any(is_leaf(submodule(model, ".".join(names[:depth]))) for depth in range(1, len(names)))
+    holders = (submodule(model, ".".join(names[:depth])) for depth in range(1, len(names)))
+    return not any(type(holder).__module__.startswith("normkit.nn") for holder in holders)
 
 
 def _chosen(select: Select, model: nn.Module, path: str, module: nn.Module) -> bool:

@@ -20,7 +20,14 @@ __all__ = ["load", "read_recipe", "reload", "replay"]
 
 
 def load(folder: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
-    """The converted network that `Conversion.save(folder)` wrote; arguments and errors as in `reload`."""
+    """The converted network that `Conversion.save(folder)` wrote.
+
+    Its original architecture is built as the recipe says (Hugging Face configuration, or `package.module:function`,
+    which is imported and called); or pass `model`, a fresh network of the original class, which stays untouched.
+
+    Raises:
+        FileNotFoundError, ValueError: as `reload`.
+    """
     return reload(folder, model).model
 
 

@@ -47,6 +47,7 @@ class Site:
         flow: who reads whose output; None where neither an example nor torch.fx could tell.
         details: what `Rule.survey` found out, JSON-able; kept in the recipe so that a replay needs no flow.
         changes: what the rule did besides putting its module at `path`.
+        why: what the change at `path` does, where that is not what the rule says in general.
     """
 
     path: str
@@ -55,6 +56,7 @@ class Site:
     flow: Flow | None = None
     details: dict[str, Any] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
+    why: str = ""
 
     def followers(self) -> list[Step]:
         """The steps that read this module's output.

@@ -106,7 +106,7 @@ def _compared(before: Finding, after: Finding) -> Any:
     axes.bar([p - 0.2 for p in positions], left, width=0.38, color=COLORS["before"], label="before")
     axes.bar([p + 0.2 for p in positions], right, width=0.38, color=COLORS["after"], label="after")
     _frame(axes, before, before.sites)
-    axes.legend()
+    _legend(axes)
     return figure
 
 
@@ -114,6 +114,7 @@ def _frame(axes: Any, finding: Finding, sites: Sequence[Site]) -> None:
     figures = [_drawable(site.figure) for site in sites if site.figure > 0]
     if figures and max(*figures, finding.threshold) > 100 * min(*figures, finding.threshold):
         axes.set_yscale("log")
+    axes.set_axisbelow(True)
     axes.axhline(finding.threshold, color=COLORS["muted"], linestyle="--", linewidth=1.2)
     axes.set_ylabel(_wrapped(finding.unit))
     if len(sites) <= _NAMED:
@@ -132,7 +133,7 @@ def _stream(sites: Sequence[Site]) -> Any:
     axes.set_yscale("log")
     axes.set_xlabel("block")
     axes.set_ylabel("variance of the stream")
-    axes.legend()
+    _legend(axes)
     return figure
 
 
@@ -150,7 +151,7 @@ def _qualities(page: Report, treatment: "Treatment") -> None:
         axes.set_xticks([0, 1], ["before", "after"])
         axes.set_xlim(-0.3, 1.3)
         axes.set_ylabel(before.measure)
-        axes.legend()
+        _legend(axes)
         page.figure(
             figure, f"{before.measure} of each seed before and after", f"{before.measure} of {len(before.seeds)} seeds"
         )
@@ -161,6 +162,11 @@ def _costs(page: Report, treatment: "Treatment") -> None:
     page.table(["what it cost", ""], rows)
     for remark in treatment.remarks:
         page.note("info", remark)
+
+
+def _legend(axes: Any) -> None:
+    """Above the axes, where it covers nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
 
 
 def _drawable(value: float) -> float:

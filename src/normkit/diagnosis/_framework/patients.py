@@ -81,7 +81,7 @@ def _residual(seed: int) -> tuple[nn.Module, Iterable[Any]]:
 
 
 def _estimates(seed: int) -> tuple[nn.Module, Iterable[Any]]:
-    model = _convnet(lambda channels: BatchChannelNorm2d(channels, 4), seed, steps=0)
+    model = _convnet(lambda channels: BatchChannelNorm2d(channels, 4, speed=0.01), seed, steps=0)
     for module in list(model.modules()):
         if isinstance(module, nn.Conv2d):
             weight_standardization(module)

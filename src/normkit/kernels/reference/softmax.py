@@ -34,7 +34,7 @@ def log_softmax(
 def logsumexp(input: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """L = m + log Σ_j e^(x_j − m); an infinite m is L itself."""
     x = input.to(statistics_dtype(input.dtype))
-    if x.shape[dim] == 0:
+    if x.ndim > 0 and x.shape[dim] == 0:
         return x.sum(dim, keepdim=keepdim).to(input.dtype) - torch.inf
     maximum = x.amax(dim, keepdim=True).detach()
     shift = torch.where(maximum.isinf(), 0.0, maximum)
