@@ -7,14 +7,15 @@
 //   z = x 2^b log2(e) + (B + 2^b (127 - N)),  B = 1.5 2^23    the addition rounds to a whole number
 //   s = (bits(z) << (23 - b)) + table[bits(z) mod 2^b]         is 2^(n / 2^b - N), n = round(x 2^b log2 e)
 //   t = x - n ln2 / 2^b,  |t| <= ln2 / 2^(b+1)                 ln2 in two parts
-//   e^x 2^-N = s + s (e^t - 1)                                 e^t - 1: a minimax polynomial
+//   e^x 2^-N = s + s (e^t - 1 + rest)                          e^t - 1: a minimax polynomial
 //
 // The shift puts n >> b into the exponent field and its low b bits j on top of the mantissa; the table holds the bits
-// of 2^(j / 2^b) less those of 1 and j << (23 - b), so that one integer addition corrects that.
+// of 2^(j / 2^b) less those of 1 and j << (23 - b), so that one integer addition corrects that;
+// a second table has what rounding took from the entries.
 //
 // x is first raised to (N - 127) ln2, where s is exactly 0: small values and -inf give 0, NaN stays NaN. Needs
 // x <= (N + 127) ln2 and |N| < 2^17. Relative error of the polynomial: 2^-29.2 with 16 entries, 2^-25.2 with 8 (2^-32
-// where accuracy is asked for, and then the rounding of the table's entries is made good), 2^-23.4 without a table (2^-25).
+// where accuracy is asked for, and then rest too), 2^-23.4 without a table (2^-25).
 #pragma once
 #include "simd.hpp"
 
@@ -61,25 +62,27 @@ NK_INLINE vf residual(vf x, vf n, float steps) {
     return __builtin_convertvector(__builtin_convertvector(x, wide) - __builtin_convertvector(n, wide) * ln2, vf);
 }
 
+// (e^t - 1 - t)/t^2 for |t| <= ln2/2.
+NK_INLINE vf long_polynomial_rest(vf t) {
+    vf q = fma(t, broadcast(0x1.70A068p-10f), broadcast(0x1.1291D8p-7f));
+    q = fma(t, q, broadcast(0x1.555156p-5f));
+    q = fma(t, q, broadcast(0x1.5553BEp-3f));
+    return fma(t, q, broadcast(0x1.000002p-1f));
+}
+
 // (e^t - 1)/t for |t| <= ln2/2.
 template <bool High>
 NK_INLINE vf long_polynomial(vf t) {
-    if (High) {
-        vf q = fma(t, broadcast(0x1.70A068p-10f), broadcast(0x1.1291D8p-7f));
-        q = fma(t, q, broadcast(0x1.555156p-5f));
-        q = fma(t, q, broadcast(0x1.5553BEp-3f));
-        q = fma(t, q, broadcast(0x1.000002p-1f));
-        return fma(t, q, broadcast(1.0f));
-    }
+    if (High) return fma(t, long_polynomial_rest(t), broadcast(1.0f));
     vf q = fma(t, broadcast(0x1.0F9F9Cp-7f), broadcast(0x1.573A1Ap-5f));
     q = fma(t, q, broadcast(0x1.555A80p-3f));
     q = fma(t, q, broadcast(0x1.FFFDC6p-2f));
     return fma(t, q, broadcast(0x1.FFFFF6p-1f));
 }
 
-// e^t - 1 for |t| <= ln2/16 (8 entries) or ln2/32 (16), plus `rest`.
+// e^t - 1 for |t| <= ln2/16 (8 entries) or ln2/32 (16).
 template <bool High>
-NK_INLINE vf short_polynomial(vf t, vf rest) {
+NK_INLINE vf short_polynomial(vf t) {
     vf q;
     if (TABLE_BITS == 4) {
         q = fma(t, broadcast(0x1.55559Ap-3f), broadcast(0x1.00021Ep-1f));
@@ -88,8 +91,11 @@ NK_INLINE vf short_polynomial(vf t, vf rest) {
     } else {
         q = fma(t, broadcast(0x1.555656p-3f), broadcast(0x1.000874p-1f));
     }
-    return fma(t * t, q, High ? t + rest : t);
+    return fma(t * t, q, t);
 }
+
+// What rounding took from product = a b.
+NK_INLINE vf product_rest(vf a, vf b, vf product) { return FUSED ? -fnma(a, b, product) : vf{}; }
 
 // e^x 2^-N times `gain`, which enters the scale for one multiplication.
 template <bool High, bool Gain>
@@ -100,9 +106,16 @@ NK_INLINE vf exponential_with(vf x, vf bias, vf floor, vf gain) {
     if (TABLE_BITS > 0) bits += (vi)power_table((native_int)z);
     const vf s = Gain ? (vf)bits * gain : (vf)bits;
     const vf t = residual(x, z - bias, STEPS);
-    if (TABLE_BITS == 0) return fma(t * s, long_polynomial<High>(t), s);
-    const vf rest = High ? power_table_rest((native_int)z) : vf{};
-    return fma(s, short_polynomial<High>(t, rest), s);
+    if (TABLE_BITS == 0 && FUSED) {
+        const vf q = long_polynomial<High>(t);
+        return High && Gain ? fma(t * s, q, product_rest((vf)bits, gain, s)) + s : fma(t * s, q, s);
+    }
+    // Unfused, t q must be small beside 1 before it is rounded: t + t^2 (q - 1)/t.
+    if (TABLE_BITS == 0) return fma(s, fma(t * t, long_polynomial_rest(t), t), s);
+    vf p = short_polynomial<High>(t);
+    if (!High) return fma(s, p, s);
+    p += power_table_rest((native_int)z);
+    return Gain ? fma(s, p, product_rest((vf)bits, gain, s)) + s : fma(s, p, s);
 }
 
 template <bool High>

@@ -10,23 +10,23 @@ NK_INLINE lane_doubles to_doubles(vf v) { return __builtin_convertvector(v, lane
 NK_INLINE vf to_floats(lane_doubles d) { return __builtin_convertvector(d, vf); }
 
 NK_INLINE double horizontal_sum(lane_doubles d) {
-    double sum = 0.0;
-    for (int lane = 0; lane < LANES; ++lane) sum += d[lane];
-    return sum;
+    const vf high = to_floats(d);
+    return horizontal_sum(high) + horizontal_sum(to_floats(d - to_doubles(high)));
 }
 
-// e times a factor; where accuracy is asked for in two parts, so that only the product is rounded.
-template <bool High>
+// e times a factor; in two parts where that costs nothing (the multiplying pass waits for memory) or accuracy is asked
+// for, so that only the product is rounded.
+template <bool TwoParts>
 struct Gain {
     vf high, low;
 
     NK_INLINE explicit Gain(double factor) : high(broadcast(static_cast<float>(factor))), low(vf{}) {
-        if (High) low = broadcast(rest_of(factor));
+        if (TwoParts) low = broadcast(rest_of(factor));
     }
     NK_INLINE explicit Gain(lane_doubles factor) : high(to_floats(factor)), low(vf{}) {
-        if (High) low = to_floats(factor - to_doubles(high));
+        if (TwoParts) low = to_floats(factor - to_doubles(high));
     }
-    NK_INLINE vf operator()(vf e) const { return High ? fma(e, high, e * low) : e * high; }
+    NK_INLINE vf operator()(vf e) const { return TwoParts ? fma(e, high, e * low) : e * high; }
 
 private:
     static NK_INLINE float rest_of(double factor) {

@@ -5,7 +5,9 @@
 #include "columns.hpp"
 #include "long_rows.hpp"
 #include "paper_variants.hpp"
-#include "short_rows.hpp"
+#include "short_gradients.hpp"
+#include "short_logs.hpp"
+#include "short_softmax.hpp"
 #include "streamed_rows.hpp"
 
 namespace {
@@ -87,7 +89,7 @@ void finish(const Job& job, int64_t row, int64_t start, int64_t count, float* sc
     T* y = row_out<T>(job, row) + start;
     const float factor = row_factor<T>(job, row);
     const float* e = place_to_keep(job, y, scratch);
-    if (e) return scale_segments<T, High>(e, y, count, job.stream && job.path == SCRATCH, own, whole, factor);
+    if (e) return scale_segments(e, y, count, job.stream && job.path == SCRATCH, own, whole, factor);
     recompute_row<T, High>(row_a<T>(job, row) + start, y, count, job.stream, whole, factor);
 }
 
@@ -120,7 +122,7 @@ void rows_by_path(const Job& job, int64_t begin, int64_t end, float* scratch) {
         return streamed_softmax_rows<T, High>(job, begin, end, scratch);
     }
     if (needs_plain_sum(job) && short_gradient_rows<T, High>(job, begin, end)) return;
-    const bool in_registers = job.dim <= MAX_REGISTERS * LANES;
+    const bool in_registers = job.dim <= REGISTER_VECTORS * LANES;
     // Sums of a short row have no blocks; where accuracy is asked for, long_rows adds them in double.
     if (High && !in_registers) return long_rows<T, High>(job, begin, end, scratch);
     if (job.path != SHORT_ROW || needs_plain_sum(job)) return long_rows<T, High>(job, begin, end, scratch);

@@ -76,7 +76,7 @@ struct Summation {
     }
 
     NK_INLINE void flush() {
-        p.sum += static_cast<double>(horizontal_sum((s0 + s1) + (s2 + s3)));
+        p.sum += horizontal_sum((s0 + s1) + (s2 + s3));
         s0 = s1 = s2 = s3 = vf{};
     }
 };
@@ -129,15 +129,15 @@ void sum_exponentials(const T* x, float* e, int64_t n, Partial& p) {
 NK_INLINE bool is_whole_gain(double factor) { return __builtin_fabs(factor) >= 0x1p-126; }
 
 // y = e 2^(N_segment - N) factor / S for one stretch that was stored under one reference.
-template <class T, bool High>
+template <class T>
 NK_INLINE void scale_segment(const float* e, T* y, int64_t n, bool streamed, double factor) {
     if (is_whole_gain(factor)) {
-        const Gain<High> gain(factor);
+        const Gain<true> gain(factor);
         write_row(y, n, streamed, [&](int64_t i, int count) { return gain(load_up_to(e + i, count, 0.0f)); });
         return;
     }
     // The factor alone would be subnormal although e times it need not be.
-    const Gain<High> gain(factor * 0x1p96);
+    const Gain<true> gain(factor * 0x1p96);
     const vf rest = broadcast(0x1p-96f);
     write_row(y, n, streamed, [&](int64_t i, int count) { return gain(load_up_to(e + i, count, 0.0f)) * rest; });
 }
@@ -151,7 +151,7 @@ NK_INLINE double power_below(double d) {
     return value;
 }
 
-template <class T, bool High>
+template <class T>
 void scale_segments(const float* e, T* y, int64_t n, bool streamed, const Partial& own, const Partial& whole,
                     float factor) {
     const double inverse = static_cast<double>(factor) / whole.sum;
@@ -160,7 +160,7 @@ void scale_segments(const float* e, T* y, int64_t n, bool streamed, const Partia
         const int64_t start = own.segments[k].start;
         const int64_t end = k + 1 < own.live ? own.segments[k + 1].start : n;
         const double gain = inverse * power_below(static_cast<double>(own.segments[k].reference - whole.reference));
-        scale_segment<T, High>(e + start, y + start, end - start, streamed, gain);
+        scale_segment(e + start, y + start, end - start, streamed, gain);
     }
 }
 

@@ -40,7 +40,7 @@ NK_INLINE Pair partial_pair(const float* x, int count) {
 
 inline Pair across_lanes(Pair sum) {
     const vf top = broadcast(horizontal_max(sum.exponent));
-    return {broadcast(horizontal_sum(scale_by_power(sum.mantissa, sum.exponent - top))), top};
+    return {broadcast(static_cast<float>(horizontal_sum(scale_by_power(sum.mantissa, sum.exponent - top)))), top};
 }
 
 inline void two_pass_paper_row(const float* x, float* y, int64_t n, bool streamed) {
@@ -85,7 +85,7 @@ inline float sum_below_maximum(const float* x, float* y, int64_t n, vf maximum) 
         if (Keep) store_up_to(y + i, e, part(n - i));
         s[0] += e;
     }
-    return horizontal_sum((s[0] + s[1]) + (s[2] + s[3]));
+    return static_cast<float>(horizontal_sum((s[0] + s[1]) + (s[2] + s[3])));
 }
 
 template <bool Keep>

@@ -4,12 +4,20 @@
 // float); this header adds the dozen operations that those lack. Everything lives in an anonymous namespace:
 // each instruction set's object file must keep its own copy, or the linker could hand the AVX-512 one to all.
 //
+// Sums across lanes are taken in double: each rounding there would otherwise show in every element of a row.
 // `max_keep(bound, x)` and `min_keep(bound, x)` return x where x is NaN, so that a NaN reaches the sums.
 #pragma once
 #include <stdint.h>
 #include <string.h>
 
 #define NK_INLINE inline __attribute__((always_inline))
+
+namespace {
+
+typedef float four_floats __attribute__((vector_size(16)));
+typedef double four_doubles __attribute__((vector_size(32)));
+
+}  // namespace
 
 #if defined(NORMKIT_AVX512)
 #include "simd/avx512.hpp"

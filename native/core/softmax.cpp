@@ -186,7 +186,7 @@ Thresholds& thresholds() {
 
 Path choose_path(const Job& job) {
     const Thresholds& limit = thresholds();
-    if (job.dim <= limit.short_row) return SHORT_ROW;
+    if (job.dim <= (job.high ? limit.register_row : limit.short_row)) return SHORT_ROW;
     if (!writes_softmax(job)) return TWO_PASS;
     const bool can_reload = job.storage == FLOAT32 && job.a != job.out;
     const bool row_stays = job.dim > limit.scratch_row && row_bytes(job) < cache_bytes() / 4;

@@ -7,6 +7,7 @@ namespace normkit {
 // What decides between the paths; sizes in elements unless said otherwise.
 struct Thresholds {
     int64_t short_row = 512;          // rows up to this stay in L1 (the kernels' own limit too)
+    int64_t register_row = 32;        // the same where accuracy is asked for: longer rows are summed in blocks
     int64_t scratch_row = 64 << 10;   // rows up to this fit in L2 as float32
     int64_t split_row = 64 << 10;     // rows from this on are split among threads when rows are too few
     int64_t serial = 32 << 10;        // calls with fewer elements run on one thread

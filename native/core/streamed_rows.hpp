@@ -6,18 +6,18 @@
 namespace {
 
 // A row in scratch on its way out.
-template <class T, bool High>
+template <class T>
 struct DepartingRow {
     const float* e = nullptr;
     T* y = nullptr;
     int64_t n = 0, done = 0;
-    Gain<High> gain{0.0};
+    Gain<true> gain{0.0};
 
     NK_INLINE void load_with(const float* exponentials, T* destination, int64_t count, double factor) {
         e = exponentials;
         y = destination;
         n = count;
-        gain = Gain<High>(factor);
+        gain = Gain<true>(factor);
         done = smaller(unaligned_head(y), n);
         if (done > 0) store_part(y, gain(load_part(e, static_cast<int>(done), 0.0f)), static_cast<int>(done));
     }
@@ -35,7 +35,7 @@ struct DepartingRow {
     NK_INLINE void finish() {
         while (n - done >= CHUNK) (*this)();
         const float* rest = e + done;
-        const Gain<High> g = gain;
+        const Gain<true> g = gain;
         write_row(y + done, n - done, false,
                   [=](int64_t i, int count) { return g(load_up_to(rest + i, count, 0.0f)); });
         n = done = 0;
@@ -45,7 +45,7 @@ struct DepartingRow {
 // scratch: room for two rows.
 template <class T, bool High>
 void streamed_softmax_rows(const Job& job, int64_t begin, int64_t end, float* scratch) {
-    DepartingRow<T, High> departing;
+    DepartingRow<T> departing;
     for (int64_t row = begin; row < end; ++row) {
         float* e = scratch + (row - begin) % 2 * job.dim;
         Partial sum;
@@ -60,7 +60,7 @@ void streamed_softmax_rows(const Job& job, int64_t begin, int64_t end, float* sc
         if (sum.live == 1 && sum.dead_end == 0 && is_whole_gain(gain)) {
             departing.load_with(e, row_out<T>(job, row), job.dim, gain);
         } else {
-            scale_segments<T, High>(e, row_out<T>(job, row), job.dim, true, sum, sum, factor);
+            scale_segments(e, row_out<T>(job, row), job.dim, true, sum, sum, factor);
         }
     }
     departing.finish();

@@ -27,13 +27,13 @@ NK_INLINE double blocked_sum(int64_t n, Term term) {
             s2 += term(i + 2 * LANES, LANES);
             s3 += term(i + 3 * LANES, LANES);
         }
-        sum += static_cast<double>(horizontal_sum((s0 + s1) + (s2 + s3)));
+        sum += horizontal_sum((s0 + s1) + (s2 + s3));
     }
     if (i == n) return sum;
     vf rest = {};
     for (; n - i >= LANES; i += LANES) rest += term(i, LANES);
     if (i < n) rest += term(i, part(n - i));
-    return sum + static_cast<double>(horizontal_sum(rest));
+    return sum + horizontal_sum(rest);
 }
 
 template <class T>

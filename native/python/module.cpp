@@ -2,9 +2,7 @@
 //
 // Built against the stable ABI of Python 3.11, so one file serves every later version. The caller answers for the
 // addresses: normkit/kernels/native.py is the only one, and checks shapes, types and overlap there.
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "python.hpp"
 
 #include <cstring>
 
@@ -12,13 +10,12 @@
 #include "../core/memory.hpp"
 #include "../core/softmax.hpp"
 #include "../core/threads.hpp"
+#include "calls.hpp"
+#include "direct.hpp"
 
 namespace {
 
 using namespace normkit;
-
-// Calls with fewer elements keep the interpreter's lock: letting it go costs more than they do.
-constexpr int64_t RELEASE_FROM = 16 << 10;
 
 enum Flag : int64_t { HIGH = 1, MASKED_ZERO = 2, DETERMINISTIC = 4, PATH_SHIFT = 8 };
 
@@ -48,27 +45,6 @@ private:
     PyObject* const* next_;
     bool failed_;
 };
-
-PyObject* raise(const Outcome& outcome) {
-    PyObject* kind = outcome.kind == Outcome::BAD_JOB      ? PyExc_ValueError
-                     : outcome.kind == Outcome::NO_KERNELS ? PyExc_RuntimeError
-                                                           : PyExc_MemoryError;
-    PyErr_SetString(kind, outcome.message);
-    return nullptr;
-}
-
-PyObject* run_job(const Job& job, int threads, bool deterministic) {
-    Outcome outcome;
-    if (job.outer * job.dim * job.inner < RELEASE_FROM) {
-        outcome = run(job, threads, deterministic);
-    } else {
-        PyThreadState* state = PyEval_SaveThread();
-        outcome = run(job, threads, deterministic);
-        PyEval_RestoreThread(state);
-    }
-    if (outcome.kind != Outcome::DONE) return raise(outcome);
-    Py_RETURN_NONE;
-}
 
 // run(operation, storage, a, b, out, outer, dim, inner, a_stride, b_stride, out_stride, threads, flags)
 PyObject* py_run(PyObject*, PyObject* const* given, Py_ssize_t count) {
@@ -202,6 +178,8 @@ PyCFunction method(F* function) {
 PyMethodDef METHODS[] = {
     {"run", method(py_run), METH_FASTCALL, "Run one operation of the softmax family on raw memory."},
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
+    {"prepare_direct", method(py_prepare_direct), METH_FASTCALL, "Give softmax_direct what it needs of torch."},
+    {"softmax_direct", method(py_softmax_direct), METH_FASTCALL, "Softmax of a plain tensor, or None if it is not plain."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
     {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},

@@ -1,6 +1,10 @@
 """normkit's C++ kernels on raw memory. Addresses are integers and are trusted; `normkit.kernels.native` checks them."""
 
-from typing import TypedDict
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypedDict
+
+from torch import Tensor, dtype
 
 SOFTMAX: int
 LOG_SOFTMAX: int
@@ -49,6 +53,16 @@ def run(
     /,
 ) -> None: ...
 def softmax_float32(x: int, out: int, rows: int, dim: int, threads: int, /) -> None: ...
+def prepare_direct(
+    tensor: type[Tensor],
+    float32: dtype,
+    empty_like: Callable[[Tensor], Tensor],
+    get_num_threads: Callable[[], int],
+    forward_ad: ModuleType,
+    guards: tuple[Callable[[], Any], ...],
+    /,
+) -> None: ...
+def softmax_direct(x: Tensor, dim: int, out: Tensor | None, /) -> Tensor | None: ...
 def advise_huge_pages(start: int, nbytes: int, /) -> bool: ...
 def isa() -> str: ...
 def use_isa(name: str, /) -> None: ...

@@ -10,11 +10,11 @@ class MissingExtraError(ImportError):
     """A package of an extra is not installed; the message is the command that installs it."""
 
 
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import `module`, which the extra `extra` of normkit installs.
+def require(module: str, *, extra: str | None = None) -> ModuleType:
+    """Import `module`, which the extra `extra` of normkit installs, or the package itself where no extra is named.
 
     Raises:
-        MissingExtraError: the package is not installed; says `pip install "normkit[extra]"`.
+        MissingExtraError: the package is not installed; says `pip install "normkit[extra]"` or `pip install package`.
     """
     try:
         return import_module(module)
@@ -22,4 +22,5 @@ def require(module: str, *, extra: str) -> ModuleType:
         top = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != top:
             raise
-        raise MissingExtraError(f'{top} is not installed: pip install "normkit[{extra}]"') from None
+        wanted = f'"normkit[{extra}]"' if extra else top
+        raise MissingExtraError(f"{top} is not installed: pip install {wanted}") from None

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from normkit.benchmarks import Peer, Scene, Suite
+from normkit.benchmarks._harness import contention
 from normkit.benchmarks._harness.correctness import Truth, most_ulp
 from normkit.benchmarks._harness.inputs import normal
 from normkit.benchmarks._harness.scene import Effort, time_scene
@@ -127,6 +128,17 @@ def test_rounds_hold_the_copy_and_the_fraction_of_it():
     ours = records[0]
     assert ours.bytes == 8 * 4 * 8
     assert ours.gbps == pytest.approx(ours.bytes / ours.median_ns)
+
+
+def test_rows_with_several_threads_on_a_busy_machine_are_called_noisy(monkeypatch):
+    waited = iter(range(1000))  # a second more each time it is asked: somebody else has the cores
+    monkeypatch.setattr(contention, "_waited", lambda: float(next(waited)))
+    suite = toy(double, Peer("torch", double))
+    (ours,) = [record for record in rows(suite, threads=2) if record.variant == "normkit"]
+    assert ours.status == "noisy"
+    assert "other processes took the cores" in ours.reason
+    (ours,) = [record for record in rows(suite, threads=1) if record.variant == "normkit"]
+    assert "other processes" not in ours.reason  # one thread is timed by its own CPU time
 
 
 def test_threads_are_as_before_afterwards():

@@ -52,6 +52,8 @@ def test_overwrites_only_with_force(normkit):
     assert refused.code == 2
     assert "--force" in refused.err
     assert type(load("kept")[1]).__name__ == "GroupNorm"
+    early = normkit("--model", "no_such_module:build", "--to", "fold", "--out", "kept")
+    assert "--force" in early.err  # known before the network is built
     assert normkit(*MODEL, "--to", "fold", "--out", "kept", "--force").code == 0
     assert type(load("kept")[1]).__name__ == "Identity"
 
@@ -79,6 +81,15 @@ def test_a_dry_run_with_a_checkpoint_writes_nothing(normkit, tmp_path):
     assert told["max_rel_diff"] is None
     assert told["changes"]
     assert not (tmp_path / "none").exists()
+
+
+def test_another_recipe_than_the_one_named_is_never_replayed(normkit):
+    assert normkit(*MODEL, "--to", "fold", "--out", ".").code == 0
+    for name, message in (("lost", "--replay lost: no such file or folder"), ("model.safetensors", "name the folder")):
+        refused = normkit("--replay", name)
+        assert refused.code == 2
+        assert message in refused.err
+    assert normkit("--replay", ".").code == 0
 
 
 @pytest.mark.parametrize(

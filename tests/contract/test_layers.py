@@ -218,6 +218,22 @@ def test_functional_transforms(instance: Instance, training: bool) -> None:
 
 
 @every_instance
+@both_modes
+def test_forward_derivative(instance: Instance, training: bool) -> None:
+    """`torch.func.jvp` pushes forward what the gradient pulls back: ⟨w, J t⟩ = ⟨Jᵀ w, t⟩."""
+    layer, x = instance.module().train(training), instance.input()
+    along, parameters = instance.input(seed=3), dict(layer.named_parameters())
+
+    def function(x: Tensor) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+        y = functional_call(layer, (parameters, buffers), (x,))
+        return (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)).sum()
+
+    _, pushed = torch.func.jvp(function, (x,), (along,))
+    assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
+
+
+@every_instance
 def test_reset_and_repr(instance: Instance) -> None:
     layer, fresh = instance.module(), instance.make(dtype=torch.float64)
     layer(instance.input())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -102,6 +103,71 @@ def test_what_data_and_example_may_be():
         convert(net, "fold")
     with pytest.raises(ConversionError, match="the model itself fails on the input given: RuntimeError"):
         convert(net, "fold", example=torch.randn(2, 5, 8, 8))
+
+
+def test_a_class_or_nothing_for_a_rule_is_named_as_users_meet_it():
+    jaxtyping.config.update("jaxtyping_disable", True)  # the annotations, which are checked in the tests alone
+    try:
+        for to, message in ((Fold, r"write Fold\(\)"), (None, "rules of normkit.conversion or their slugs, got None")):
+            with pytest.raises(TypeError, match=message):
+                convert(conv_net(), to, data=images())
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("slug", ["fold", "group-norm"])
+def test_inputs_that_the_model_does_not_take_are_one_clear_error(slug: str):
+    net, images_and_labels = conv_net(), (images()[0], torch.zeros(6))
+    with pytest.raises(ConversionError, match=r"fails on batch 1 of data: RuntimeError.*write one batch as \[batch\]"):
+        convert(net, slug, data=images_and_labels)
+    with pytest.raises(ConversionError, match="the model itself fails on the input given: RuntimeError"):
+        convert(net, slug, example=torch.randn(2, 5, 8, 8), dry_run=True)
+    with pytest.raises(TypeError, match="data must be batches, such as a DataLoader or a list of tensors, got int"):
+        convert(net, slug, data=5)
+
+
+class FirstState(nn.Module):
+    """Makes a tensor of its own in `forward`, as recurrent networks make their first state."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.cell = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GRUCell(4, 2)
+
+    def forward(self, x):
+        return self.cell(self.bn(self.conv(x)).relu().mean((2, 3)), torch.zeros(len(x), 2))
+
+
+class Single(nn.Module):
+    """Insists on float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.bn(self.conv(x.float()))
+
+
+def test_a_model_that_makes_tensors_of_its_own_is_verified_in_float64():
+    assert convert(FirstState(), "fold", data=images()).max_rel_diff < 1e-12
+    assert convert(FirstState(), "group-norm", data=images()).own_dtype["max_rel_diff"] < float("inf")
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_model_without_float64_can_be_fitted_and_an_exact_rule_says_why_not():
+    fitted = convert(Single(), "group-norm", data=images())
+    assert fitted.max_rel_diff == fitted.own_dtype["max_rel_diff"]
+    assert any("in the model's own dtype alone" in remark for remark in fitted.remarks)
+    with pytest.raises(ConversionError, match=r"cannot be run in torch.float64, which verification needs: Runtime"):
+        convert(Single(), "fold", data=images())
+
+
+@pytest.mark.parametrize(("slug", "name"), [("group-norm", ""), ("batch-channel-norm", "bn."), ("evonorm-s0", "")])
+def test_a_parameter_that_was_frozen_alone_stays_frozen_alone(slug: str, name: str):
+    net = conv_net()
+    net[1].weight.requires_grad_(False)
+    new = convert(net, slug, data=images()).model
+    assert [key for key, p in new.named_parameters() if not p.requires_grad] == [f"1.{name}weight"]
 
 
 def test_select_takes_paths_patterns_and_functions():

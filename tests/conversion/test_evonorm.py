@@ -47,6 +47,7 @@ def test_a_norm_without_activation_becomes_affine_exactly(slug: str):
         net(batch)
     conversion = convert(net, slug, data=images())
     assert not conversion.model[1].apply_act
+    assert conversion.changes[0]["why"].startswith("no known activation reads it (but output)")
     assert conversion.max_rel_diff < 1e-6
 
 

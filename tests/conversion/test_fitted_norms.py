@@ -12,6 +12,7 @@ from normkit.conversion import (
     ToWeightStandardization,
     convert,
 )
+from normkit.weights import WSConv2d
 from tests.conversion.instances import conv_net, excite, images, residual_net
 
 
@@ -148,6 +149,14 @@ def test_the_norm_behind_is_fitted(norm: nn.Module):
 def test_weights_that_nothing_makes_up_for_are_left(net, reason: str):
     with pytest.raises(ConversionError, match=reason):
         convert(net(), "weight-standardization", data=images())
+
+
+def test_what_is_standardised_already_is_left_and_what_was_there_is_named():
+    net = nn.Sequential(WSConv2d(1, 4, 3), nn.BatchNorm2d(4))
+    with pytest.raises(ConversionError, match="0: a WSConv2d standardises its weight already"):
+        convert(net, "weight-standardization", data=images())
+    changes = convert(conv_net(), "weight-standardization", data=images()).changes
+    assert [change["from"] for change in changes if change["path"] == "0"] == ["Conv2d"]
 
 
 def test_a_norm_that_is_not_reached_is_skipped():

@@ -87,6 +87,16 @@ def test_what_is_not_exact_is_refused(build, reason: str):
         convert(build(), "fold", data=images())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_linear_layer_over_another_axis_than_the_channels_is_refused(order: int):
+    """Over (batch, channels, length) a BatchNorm1d reads the channels and a linear layer the length."""
+    net, shape = (nn.Linear(5, 6), nn.BatchNorm1d(4))[::order], (2, 4, 5)
+    if order == -1:
+        net = (nn.BatchNorm1d(4), nn.Linear(5, 6))
+    with pytest.raises(ConversionError, match=r"another axis than its channels|other axes than its channels"):
+        convert(nn.Sequential(*net), "fold", example=torch.randn(shape))
+
+
 def test_baked_weights_fold():
     net = weights.bake(standardised())
     assert convert(net, "fold", data=images()).max_rel_diff < 1e-12

@@ -1,4 +1,7 @@
-"""Golden vectors: one module per file, every shape and option read from the file, every key used or pending."""
+"""Golden vectors: one module per file, every shape and option read from the file, every key used or pending.
+
+The used keys of a module are counted in one process: the suite spreads whole files (`--dist loadfile`).
+"""
 
 import re
 from collections.abc import Iterator
@@ -67,10 +70,3 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
         assert not file.left_over(), (
             f"{file.slug}.npz: keys that no test uses and pending.py does not name: {file.left_over()}"
         )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each golden module in one worker, so that the keys it used can be counted."""
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.xdist_group(f"golden-{item.path.stem}"))

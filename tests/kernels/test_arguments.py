@@ -28,6 +28,8 @@ def test_float_eps_and_accuracy() -> None:
         check_float("op", torch.ones(2, dtype=torch.int64))
     with pytest.raises(ValueError, match="op: eps must be at least 0, got -1"):
         check_eps("op", -1.0)
+    with pytest.raises(ValueError, match="op: eps must be at least 0, got nan"):
+        check_eps("op", float("nan"))
     with pytest.raises(ValueError, match="op: accuracy is 'default' or 'high', not 'low'"):
         check_accuracy("op", "low")
     check_float("op", torch.ones(2))

@@ -44,6 +44,8 @@ def test_refusals() -> None:
     layer = EvoNorm2dB0(4)
     with pytest.raises(ValueError, match=r"more than one value a channel in training.*\(1, 4, 1, 1\)"):
         layer(torch.randn(1, 4, 1, 1))
+    with pytest.raises(ValueError, match=r"more than one value a channel in training, over all ranks.*\(1, 4, 1, 1\)"):
+        EvoNorm2dB0(4, sync=True)(torch.randn(1, 4, 1, 1))
     assert layer.eval()(torch.randn(1, 4, 1, 1)).shape == (1, 4, 1, 1)
     with pytest.raises(ValueError, match=r"must be \(batch, channels, height, width\)"):
         layer(torch.randn(4, 3, 3))

@@ -15,10 +15,7 @@ import pytest
 from normkit.report import Report, new_figure
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="no headless browser here: install Debian's package chromium"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no headless browser here: install Debian's package chromium")
 QUIET = [
     "--headless",
     "--no-sandbox",

@@ -93,6 +93,13 @@ def test_tracing_leaves_no_hook_behind_even_after_an_error():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
+def test_a_scripted_part_is_passed_over():
+    net = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), nn.ReLU(), nn.Linear(2, 2))
+    flow = surgery.trace(net, torch.randn(3, 2))
+    assert [step.path for step in flow.followers("1")] == ["2"]
+    assert flow.producers("1") == []
+
+
 def test_hugging_face_outputs_and_caches():
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(

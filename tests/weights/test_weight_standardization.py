@@ -90,6 +90,8 @@ def test_refusals() -> None:
         weight_standardization(nn.Linear(3, 3), variant="mine")
     with pytest.raises(ValueError, match=r"'weight' of ParametrizedLinear.* is standardised already"):
         weight_standardization(weight_standardization(nn.Linear(3, 3)))
+    with pytest.raises(ValueError, match=r"'weight' of WSLinear.* is standardised already"):
+        weight_standardization(WSLinear(3, 3))
     with pytest.raises(AttributeError, match=r"ReLU.* has no parameter 'weight'"):
         weight_standardization(nn.ReLU())
     with pytest.raises(ValueError, match=r"weight must be \(filters, \.\.\.\), got the shape \(3,\)"):

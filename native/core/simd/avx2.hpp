@@ -42,8 +42,10 @@ NK_INLINE bool any_nan(vf a) { return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a
 NK_INLINE __m128 fold_max(vf v) {
     return _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
 }
-NK_INLINE __m128 fold_sum(vf v) {
-    return _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+
+NK_INLINE __m256d halved_in_double(vf v) {
+    const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+    return _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1)));
 }
 
 // Bits of 2^(j/8) less those of 1 and j << 20, for the low three bits j of each index; see exponential.hpp.

@@ -38,9 +38,11 @@ NK_INLINE __m128 fold_max(vf v) {
     const __m256 half = _mm256_max_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
     return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
-NK_INLINE __m128 fold_sum(vf v) {
-    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+
+NK_INLINE __m256d halved_in_double(vf v) {
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+    const __m512d sum = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1)));
+    return _mm256_add_pd(_mm512_castpd512_pd256(sum), _mm512_extractf64x4_pd(sum, 1));
 }
 
 // Bits of 2^(j/16) less those of 1 and j << 19, for the low four bits j of each index; see exponential.hpp.

@@ -32,7 +32,16 @@ NK_INLINE vf round_to_integer(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
 NK_INLINE bool any_greater(vf a, vf b) { return vmaxvq_u32(vcgtq_f32((float32x4_t)a, (float32x4_t)b)) != 0; }
 NK_INLINE bool any_nan(vf a) { return vminvq_u32(vceqq_f32((float32x4_t)a, (float32x4_t)a)) == 0; }
 NK_INLINE float horizontal_max(vf v) { return vmaxnmvq_f32((float32x4_t)v); }
-NK_INLINE float horizontal_sum(vf v) { return vaddvq_f32((float32x4_t)v); }
+NK_INLINE double horizontal_sum(vf v) {
+    const double a = static_cast<double>(v[0]) + static_cast<double>(v[1]);
+    return a + (static_cast<double>(v[2]) + static_cast<double>(v[3]));
+}
+NK_INLINE four_floats horizontal_max(vf a, vf b, vf c, vf d) {
+    return four_floats{horizontal_max(a), horizontal_max(b), horizontal_max(c), horizontal_max(d)};
+}
+NK_INLINE four_doubles horizontal_sum(vf a, vf b, vf c, vf d) {
+    return four_doubles{horizontal_sum(a), horizontal_sum(b), horizontal_sum(c), horizontal_sum(d)};
+}
 
 typedef int32x4_t native_int;
 constexpr int TABLE_BITS = 0;  // no permutation of whole lanes by index

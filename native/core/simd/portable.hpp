@@ -37,7 +37,16 @@ NK_INLINE bool any_greater(vf a, vf b) { return any((vmask)(a > b)); }
 NK_INLINE bool any_nan(vf a) { return any((vmask)(a != a)); }
 NK_INLINE float larger(float a, float b) { return a > b ? a : b; }
 NK_INLINE float horizontal_max(vf v) { return larger(larger(v[0], v[2]), larger(v[1], v[3])); }
-NK_INLINE float horizontal_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+NK_INLINE double horizontal_sum(vf v) {
+    const double a = static_cast<double>(v[0]) + static_cast<double>(v[1]);
+    return a + (static_cast<double>(v[2]) + static_cast<double>(v[3]));
+}
+NK_INLINE four_floats horizontal_max(vf a, vf b, vf c, vf d) {
+    return four_floats{horizontal_max(a), horizontal_max(b), horizontal_max(c), horizontal_max(d)};
+}
+NK_INLINE four_doubles horizontal_sum(vf a, vf b, vf c, vf d) {
+    return four_doubles{horizontal_sum(a), horizontal_sum(b), horizontal_sum(c), horizontal_sum(d)};
+}
 
 typedef vmask native_int;
 constexpr int TABLE_BITS = 0;  // no permutation of whole lanes by index

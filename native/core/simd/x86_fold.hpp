@@ -1,4 +1,4 @@
-// The last steps of a horizontal maximum or sum, from four lanes to one; shared by the x86 implementations.
+// The last steps of horizontal maxima and sums, from four lanes to one; shared by the x86 implementations.
 #pragma once
 #include <immintrin.h>
 
@@ -10,10 +10,24 @@ NK_INLINE float horizontal_max(vf v) {
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
 }
 
-NK_INLINE float horizontal_sum(vf v) {
-    __m128 s = fold_sum(v);
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+NK_INLINE double horizontal_sum(vf v) {
+    const __m256d four = halved_in_double(v);
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+// Four vectors at once: a transposition in which every step halves what is left.
+NK_INLINE four_floats horizontal_max(vf a, vf b, vf c, vf d) {
+    const __m128 fa = fold_max(a), fb = fold_max(b), fc = fold_max(c), fd = fold_max(d);
+    const __m128 ab = _mm_max_ps(_mm_unpacklo_ps(fa, fb), _mm_unpackhi_ps(fa, fb));
+    const __m128 cd = _mm_max_ps(_mm_unpacklo_ps(fc, fd), _mm_unpackhi_ps(fc, fd));
+    return (four_floats)_mm_max_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+}
+
+NK_INLINE four_doubles horizontal_sum(vf a, vf b, vf c, vf d) {
+    const __m256d ab = _mm256_hadd_pd(halved_in_double(a), halved_in_double(b));
+    const __m256d cd = _mm256_hadd_pd(halved_in_double(c), halved_in_double(d));
+    return (four_doubles)_mm256_add_pd(_mm256_permute2f128_pd(ab, cd, 0x20), _mm256_permute2f128_pd(ab, cd, 0x31));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ from torch import nn
 from normkit.cli._inputs import data_from, model_from
 from normkit.cli._shell import Debug, Json, emit, progress
 from normkit.conversion import Conversion, convert, reload, rules
+from normkit.data.files import writable_folder
 
 To = Annotated[str | None, typer.Option(help="A rule, or several separated by commas, applied in order.")]
 Model = Annotated[str | None, typer.Option(help="package.module:function that returns an nn.Module.")]
@@ -49,6 +50,8 @@ def command(
     close they came. `normkit.load(DIR)` rebuilds what --out keeps.
     """
     start = time.perf_counter()
+    if out is not None and out.exists() and not dry_run:
+        writable_folder(out, force=force)  # before the work, not after it
     network, source = model_from(model, checkpoint, hf)
     if replay is not None:
         conversion = _replayed(replay, network, to)
@@ -82,8 +85,13 @@ def command(
 def _replayed(recipe: Path, network: nn.Module | None, to: str | None) -> Conversion:
     if to is not None:
         raise ValueError("--replay does what its recipe says: leave --to out")
-    folder = recipe if recipe.is_dir() else recipe.parent
-    return reload(folder, network)
+    if recipe.is_dir():
+        return reload(recipe, network)
+    if not recipe.is_file():
+        raise FileNotFoundError(f"--replay {recipe}: no such file or folder")
+    if recipe.name != "recipe.json":
+        raise ValueError(f"--replay {recipe}: name the folder of a saved conversion, or the recipe.json in it")
+    return reload(recipe.parent, network)
 
 
 def _show(console: Console, conversion: Conversion, out: Path | None) -> None:

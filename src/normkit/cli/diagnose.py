@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from normkit.cli._inputs import _user_object, data_from, model_from
-from normkit.cli._shell import Debug, Json, emit, progress
+from normkit.cli._shell import Debug, Json, emit, progress, stderr
 
 __all__ = ["command"]
 
@@ -118,6 +118,7 @@ def _own(
     model, source = model_from(**named)
     if model is None or batches is None:
         raise ValueError("--data is missing: a data set's name, file.npz, or package.module:function of batches")
+    _say_costs(probes)
     with progress("diagnose", total=None):
         diagnosis = diagnose(model, batches, probes=probes, **options)
     diagnosis = diagnosis.for_model(" ".join(f"--{name} {value}" for name, value in source.items()))
@@ -127,6 +128,15 @@ def _own(
     return diagnosis, treat(
         model, batches, diagnosis, remedy=remedy, train_steps=steps, progress="train the treated model", **options
     )
+
+
+def _say_costs(wanted: str | None) -> None:
+    """What a probe does beyond watching, before it does it; --probes leaves it out."""
+    from normkit.diagnosis import probes
+
+    for slug, kind in probes().items():
+        if kind.rehearses and stderr.is_terminal and (wanted is None or slug in wanted.split(",")):
+            stderr.print(f"{slug} {kind.rehearses}", style="dim", highlight=False)
 
 
 def _write(target: Path, diagnosis: Any, treatment: Any) -> Path:

@@ -23,6 +23,8 @@ def command(json: Json = False, debug: Debug = False) -> None:
 def _print(found: dict[str, Any], console: Console) -> None:
     machine, native = found["machine"], found["native"]
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     facts.add_row("versions", "  ".join(f"{name} {version}" for name, version in found["versions"].items()))
     facts.add_row("processor", f"{machine['cpu']}, {machine['cores']} cores, torch uses {found['threads']}")
     facts.add_row("instruction sets", " ".join(machine["isa"]) or "unknown")

@@ -78,7 +78,7 @@ class Comparison:
         """
         from normkit.extras import require
 
-        pandas = require("pandas", extra="test")
+        pandas = require("pandas")
         rows = [{**vars(run.key), **{k: v for k, v in vars(run).items() if k != "key"}} for run in self.runs]
         return pandas.DataFrame(rows)
 

@@ -66,7 +66,7 @@ class ToBatchChannelNorm(Calibrated):
             source, target = getattr(old, name), getattr(bn, name)
             assert isinstance(target, nn.Parameter)
             if isinstance(source, nn.Parameter):
-                target.copy_(source)
+                target.copy_(source).requires_grad_(source.requires_grad)
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             source, target = getattr(old, name, None), getattr(bn, name)
             if isinstance(source, Tensor):

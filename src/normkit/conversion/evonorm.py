@@ -53,7 +53,7 @@ class _Absorbing(Calibrated):
         assert site.flow is not None
         activations = [step for step in readers if is_activation(_called(site, step))]
         if not activations:
-            return {"activation": None}
+            return {"activation": None, "readers": sorted({step.name for step in readers})}
         if len(readers) > 1 or len(site.flow.calls(site.path)) > 1:
             raise Refusal("its output is read by an activation and by something else as well")
         (act,), (call,) = activations, site.flow.calls(site.path)
@@ -70,9 +70,14 @@ class _Absorbing(Calibrated):
         """The new layer; the activation that it absorbs is gone from the network."""
         absorbed = site.details["activation"]
         new = self.layer(site.module, absorbed is not None)
+        for name in ("weight", "bias"):
+            source = getattr(site.module, name)
+            if isinstance(source, nn.Parameter):
+                getattr(new, name).requires_grad_(source.requires_grad)
         act = _activation(site) if absorbed is not None else None
         if act is None:
-            site.why = "no activation reads it, so it becomes an affine map of each channel"
+            readers = ", ".join(site.details.get("readers", [])) or "nothing"
+            site.why = f"no known activation reads it (but {readers}), so it becomes an affine map of each channel"
         if pairs is not None:
             _fit(new, site.module, pairs, act)
         elif act is None:

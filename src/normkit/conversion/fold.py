@@ -67,6 +67,9 @@ class Fold(Rule):
     def _before(self, site: Site) -> str:
         step = _single(site.producers(), "what stands before it")
         path = _plain_map(site, step, "before it", _MAPS)
+        target = submodule(site.model, path)
+        if isinstance(target, nn.Linear) and target.out_features != site.module.num_features:
+            raise Refusal(f"before it stands {path}, whose outputs are another axis than its channels")
         assert site.flow is not None
         if len(site.flow.followers(path)) != 1:
             raise Refusal(f"the output of {path} before it is read elsewhere as well")
@@ -76,7 +79,8 @@ class Fold(Rule):
         step = _single(site.followers(), "what reads it")
         # A convolution pads with zeros, where the BatchNorm's shift would have to stand: linear layers alone are exact.
         path = _plain_map(site, step, "behind it", (nn.Linear,))
-        if not isinstance(site.module, nn.BatchNorm1d):
+        target = submodule(site.model, path)
+        if not isinstance(site.module, nn.BatchNorm1d) or target.in_features != site.module.num_features:
             raise Refusal("a linear layer behind it mixes other axes than its channels")
         return path
 

@@ -55,7 +55,7 @@ class ToGroupNorm(Calibrated):
         for name in ("weight", "bias"):
             source, target = getattr(old, name), getattr(new, name)
             if isinstance(source, nn.Parameter):
-                target.copy_(source)
+                target.copy_(source).requires_grad_(source.requires_grad)
         if pairs is not None:
             fit_affine(new, pairs)
         return new

@@ -58,7 +58,10 @@ class PreRMSNorm(Rule):
     def remark(self) -> str:
         """What training from here is."""
         if self.trainable:
-            return "exact in evaluation, and in training where no dropout acts on a branch and no table was untied"
+            return (
+                "exact in evaluation, and in training where no dropout acts on a branch and no table was untied; "
+                "normkit.weights.bake(model) makes the weights plain ones, under the names that they had, to save them"
+            )
         return (
             "exact in evaluation; the writers are free to write a mean again, so training that goes on from here is "
             "not that of the Pre-LN model: PreRMSNorm(trainable=True) is for that"

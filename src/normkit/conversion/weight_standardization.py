@@ -52,6 +52,8 @@ class ToWeightStandardization(Calibrated):
         assert isinstance(conv, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
         if parametrize.is_parametrized(conv):
             raise Refusal("its weight is parametrised already")
+        if hasattr(conv, "standardized_weight"):
+            raise Refusal(f"a {type(conv).__name__} standardises its weight already")
         if conv.weight[0].numel() == 1:
             raise Refusal("its filters have a single weight each, which standardisation would set to 0")
         if any(name.rpartition(".")[0] == site.path for names in ties(site.model) for name in names):
@@ -72,8 +74,9 @@ class ToWeightStandardization(Calibrated):
     def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
         """The same convolution, parametrised; the norm behind it, refitted."""
         path = str(site.details["norm"])
+        kind = type(site.module).__name__  # the parametrisation gives it another class
         weight_standardization(site.module, variant=self.variant)
-        site.note(site.path, type(site.module).__name__, "with standardised weight", self.why)
+        site.note(site.path, kind, "with standardised weight", self.why)
         if self.fit:
             norm = submodule(site.model, path)
             site.note(path, norm, f"{type(norm).__name__}, refitted", "it takes up the scale of the filters before it")

@@ -80,12 +80,14 @@ class Elimination(ModuleProbe):
         dim = channel_dim(self._last[1], x)
         others = [each for each in range(x.ndim) if each != dim]
         wide = x.float() if x.dtype.itemsize < 4 else x
-        variance, mean = torch.var_mean(wide, dim=others, correction=0)
-        count = x.numel() // x.shape[dim]
-        mean, variance = mean.double(), variance.double()
-        added = torch.stack([(x > 0).sum(others).double(), mean * count, (variance + mean.square()) * count])
         sums = place.sums
+        if "shift" not in sums:
+            sums["shift"] = wide.mean(others)
+        deviation = wide - sums["shift"].view([-1 if each == dim else 1 for each in range(x.ndim)])
+        active, total = (x > 0).sum(others), deviation.sum(others)
+        added = torch.stack([active.double(), total.double(), deviation.square_().sum(others).double()])
         sums["rows"] = added if "rows" not in sums else sums["rows"] + added
+        count = x.numel() // x.shape[dim]
         sums["count"] = sums.get("count", 0) + count
         sums["samples"] = sums.get("samples", 0) + x.shape[0]
 
@@ -102,13 +104,14 @@ class Elimination(ModuleProbe):
         """The eliminated channels in front of one ReLU."""
         if "rows" not in place.sums:
             return None
-        active, total, squares = place.sums["rows"] / place.sums["count"]
-        deviation = (squares - total.square()).clamp_min(0).sqrt()
+        active, moved, squares = place.sums["rows"] / place.sums["count"]
+        deviation = (squares - moved.square()).clamp_min(0).sqrt()
+        mean = place.sums["shift"].double() + moved
         dead, linear = active < self.dead, active > self.linear
         figure = float((dead | linear).double().mean())
         severity: Severity = "act" if figure > self.threshold else "ok"
-        nearness = total.abs() / deviation.clamp_min(torch.finfo(torch.float32).tiny)
-        spread = (total[:, None] - total[None, :]).abs().mean() / deviation.mean().clamp_min(1e-30)
+        nearness = mean.abs() / deviation.clamp_min(torch.finfo(torch.float32).tiny)
+        spread = (mean[:, None] - mean[None, :]).abs().mean() / deviation.mean().clamp_min(1e-30)
         detail = {
             "dead": int(dead.sum()),
             "linear": int(linear.sum()),

@@ -68,7 +68,7 @@ def batch_channel_norm(
         TypeError: `input` is no float tensor.
         ValueError: `input` is not (batch, channels, *space), a parameter has the wrong shape, `num_groups` does not
             divide the channels (the message lists what does), a channel has a single value in training, `style` is
-            unknown, `eps` < 0, or `out` does not fit.
+            unknown, `speed` is outside (0, 1] in training, `eps` < 0, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
     name, channels = "batch_channel_norm", {"running_mean": running_mean, "running_var": running_var}
@@ -77,6 +77,8 @@ def batch_channel_norm(
     check_eps(name, eps)
     if style not in ("estimate", "batch"):
         raise ValueError(f"{name}: style is 'estimate' or 'batch', not {style!r}")
+    if training and not isinstance(speed, Tensor) and not (0 < speed <= 1 or (speed == 0 and style == "batch")):
+        raise ValueError(f"{name}: speed must lie in (0, 1], so that the statistics follow the data; got {speed}")
     for label, parameter in {"weight": weight, "bias": bias}.items():
         if tuple(parameter.shape) != (1, num_groups, 1):
             raise ValueError(f"{name}: {label} must be (1, {num_groups}, 1), got the shape {tuple(parameter.shape)}")

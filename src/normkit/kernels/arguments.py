@@ -34,8 +34,8 @@ def axis(input: Tensor, dim: int) -> int:
 
 
 def check_eps(op: str, eps: float | None) -> None:
-    """Raise ValueError for a negative `eps`."""
-    if eps is not None and eps < 0:
+    """Raise ValueError for an `eps` that is negative or NaN."""
+    if eps is not None and not eps >= 0:
         raise ValueError(f"{op}: eps must be at least 0, got {eps}")
 
 
@@ -61,7 +61,7 @@ def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *i
     `out` may be one of the inputs (in place) or lie apart from them, but not overlap them in part; and neither it nor
     they may need a gradient, which an overwritten tensor cannot give.
     """
-    if tuple(out.shape) != tuple(shape):
+    if out.shape != shape:
         raise ValueError(f"{op}: out must have the shape {tuple(shape)}, got {tuple(out.shape)}")
     if out.dtype != dtype:
         raise ValueError(f"{op}: out must be {dtype}, got {out.dtype}")
@@ -74,13 +74,19 @@ def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *i
         )
     if tracing():
         return
-    if torch._debug_has_internal_overlap(out) == 1:
+    if not out.is_contiguous() and torch._debug_has_internal_overlap(out) == 1:
         raise ValueError(f"{op}: elements of out share memory (strides {out.stride()}); give a tensor of its own")
     if any(_partial_overlap(out, tensor) for tensor in tensors):
         raise ValueError(f"{op}: out overlaps an input in part; give the input itself or memory of its own")
 
 
 def _partial_overlap(out: Tensor, tensor: Tensor) -> bool:
+    if out is tensor:
+        return False
+    if out.is_contiguous() and tensor.is_contiguous():
+        start, other = out.data_ptr(), tensor.data_ptr()
+        end, other_end = start + out.nbytes, other + tensor.nbytes
+        return start < other_end and other < end and (start, end, out.shape) != (other, other_end, tensor.shape)
     same = (out.data_ptr(), out.shape, out.stride()) == (tensor.data_ptr(), tensor.shape, tensor.stride())
     return not same and np.shares_memory(_window(out), _window(tensor))
 

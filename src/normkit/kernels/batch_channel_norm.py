@@ -27,7 +27,7 @@ def batch_channel_norm(
     """Normalise by channel over the batch, then by channel group within each sample."""
     if style == "estimate":
         if training and input.shape[0] > 0:
-            variance, mean = moments(input.to(statistics_dtype(input.dtype)), (0, *range(2, input.ndim)))
+            variance, mean = moments(input.detach().to(statistics_dtype(input.dtype)), (0, *range(2, input.ndim)))
             # = mean((x − μ̂_old)²) without another read of x
             deviation = variance + (mean - running_mean) ** 2
             move_estimates(running_mean, running_var, mean, deviation, speed)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from normkit.listing import modules
 
@@ -36,6 +37,7 @@ __all__ = [
     "available",
     "disabled",
     "dispatch",
+    "forward_mode",
     "operations",
     "sample",
     "switched_off",
@@ -258,3 +260,11 @@ def tracing() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._len_torch_dispatch_stack() > 0
     )
+
+
+def forward_mode() -> bool:
+    """Whether derivatives are being pushed forward: by dual numbers, or by `torch.func.jvp` and kin."""
+    functorch = torch._C._functorch
+    if functorch.peek_interpreter_stack() is None:
+        return forward_ad._current_level >= 0
+    return any(level.key() == functorch.TransformType.Jvp for level in functorch.get_interpreter_stack() or ())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from normkit.kernels.channels import per_channel
-from normkit.kernels.dispatch import tracing
+from normkit.kernels.dispatch import forward_mode, tracing
 from normkit.kernels.moments import moments
 from normkit.kernels.reference import evonorm as reference
 from normkit.kernels.reference._precision import statistics_dtype
@@ -19,7 +19,8 @@ def evonorm_s0(input: Tensor, weight: Tensor, bias: Tensor, v: Tensor | None, gr
     """EvoNorm-S0; of the size of x, x alone is kept for the backward pass."""
     if v is None:
         return _affine(input, weight, bias)
-    if torch.compiler.is_compiling():  # a compiler fuses the formula and decides itself what to keep
+    # A compiler fuses the formula and decides itself what to keep; `_S0` has no derivative that goes forward.
+    if torch.compiler.is_compiling() or forward_mode():
         return reference.evonorm_s0(input, weight, bias, v, groups, eps)
     return _S0.apply(input, weight, bias, v, groups, eps)[0]
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch  # first: it brings the OpenMP runtime that the native part then shares
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 try:
     from normkit import _native
@@ -33,14 +34,14 @@ AVAILABLE: bool = not WHY_NOT
 __all__ = [
     "AVAILABLE",
     "WHY_NOT",
-    "fast_softmax",
-    "log_softmax",
+        "log_softmax",
     "log_softmax_backward",
     "logsumexp",
     "logsumexp_backward",
     "openmp_runtimes",
     "softmax",
     "softmax_backward",
+    "softmax_direct",
     "supports",
 ]
 
@@ -54,6 +55,19 @@ _VARIANTS: dict[str | None, int] = {None: 0}
 _SOFTMAX, _LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
 if AVAILABLE:
     _softmax_float32 = _native.softmax_float32
+    _softmax_direct = _native.softmax_direct
+    _native.prepare_direct(
+        Tensor,
+        torch.float32,
+        torch.empty_like,
+        torch.get_num_threads,
+        forward_ad,
+        (
+            torch._C._functorch.peek_interpreter_stack,
+            torch._C._len_torch_dispatch_stack,
+            torch._C._len_torch_function_stack,
+        ),
+    )
     _STORAGE |= {
         torch.float32: _native.FLOAT32,
         torch.bfloat16: _native.BFLOAT16,
@@ -94,21 +108,16 @@ def supports(op_name: str, x: Float[Tensor, "..."], dim: int) -> str | None:
     return None if x.ndim else "the input is a scalar"
 
 
-def fast_softmax(
-    x: Float[Tensor, "*rows dim"], out: Float[Tensor, "*rows dim"] | None = None
-) -> Float[Tensor, "*rows dim"]:
-    """Softmax over the last axis of contiguous float32 CPU tensors with at least one element: the shortest way.
+def softmax_direct(
+    x: Float[Tensor, "*shape"], dim: int, out: Float[Tensor, "*shape"] | None = None
+) -> Float[Tensor, "*shape"] | None:
+    """Softmax of a plain tensor by the shortest way, or None where the call is not of the common kind.
 
-    Checks nothing; the caller has. A third of a microsecond beyond the allocation of the result on a short row.
+    Common are contiguous float32 CPU tensors, the last axis, no gradient asked for, and nothing that records or
+    transforms calls (`vmap`, `torch.func`, dispatch modes, dual numbers). All checks run in C++; not for use inside
+    `torch.compile`, which cannot look into it.
     """
-    size = x.numel()
-    dim = x.shape[-1]
-    if out is None:
-        out = _empty_like(x)
-        if size >= HUGE_PAGES_FROM // 4:
-            _native.advise_huge_pages(out.data_ptr(), size * 4)
-    _softmax_float32(x.data_ptr(), out.data_ptr(), size // dim, dim, _threads())
-    return out
+    return _softmax_direct(x, dim, out)
 
 
 def softmax(

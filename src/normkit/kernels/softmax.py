@@ -12,17 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import (
-    TransformType,
-    get_interpreter_stack,
-    is_legacy_batchedtensor,
-    peek_interpreter_stack,
-)
+from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from normkit.kernels import derivatives, native, operators
-from normkit.kernels.dispatch import KernelError, tracing
+from normkit.kernels.dispatch import KernelError, forward_mode, tracing
 
 __all__ = [
     "LOG_SOFTMAX_CODE",
@@ -65,7 +60,7 @@ def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> st
     reason = native.supports(op, input, dim)
     if reason is not None or torch.compiler.is_compiling():
         return reason
-    if _forward_mode():
+    if forward_mode():
         return "it has no forward-mode derivative"
     if type(input) in (Tensor, Parameter) or tracing():
         return None
@@ -224,10 +219,3 @@ def _plain(tensor: Tensor) -> bool:
     if tracing() or forward_ad._current_level >= 0 or type(tensor) not in (Tensor, Parameter):
         return False
     return not (tensor.is_neg() or is_legacy_batchedtensor(tensor))  # the latter: autograd.grad(is_grads_batched=True)
-
-
-def _forward_mode() -> bool:
-    """Whether derivatives are being pushed forward: by dual numbers, or by `torch.func.jvp` and kin."""
-    if peek_interpreter_stack() is None:
-        return forward_ad._current_level >= 0
-    return any(level.key() == TransformType.Jvp for level in get_interpreter_stack() or ())

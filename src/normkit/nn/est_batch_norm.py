@@ -100,8 +100,9 @@ class EstBatchNorm2d(RunningStatistics):
         self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
-        """γ = 1, β = 0, μ̂ = 0, σ̂² = 1."""
+        """γ = 1, β = 0, μ̂ = 0, σ̂² = 1; the speed is the one that was set."""
         self.reset_running_stats()
+        self.speed = self._speed  # the buffer holds nothing yet where the layer comes from the meta device
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
 
@@ -119,7 +120,8 @@ class EstBatchNorm2d(RunningStatistics):
                 "EstBatchNorm2d: speed is 0, so the estimates would never move; set layer.speed to a value in (0, 1], "
                 "or to None to follow the batch size"
             )
-        mean, variance, count = moments_over_ranks(input) if self.sync else moments_of(input)
+        x = input.detach()  # `no_grad` alone leaves the derivatives that go forward
+        mean, variance, count = moments_over_ranks(x) if self.sync else moments_of(x)
         if count == 0:
             return
         speed: float | Tensor = min(0.1, 0.02 * input.shape[0]) if self._by_batch_size else self.estbn_moving_speed

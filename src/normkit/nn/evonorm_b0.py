@@ -95,6 +95,11 @@ class EvoNorm2dB0(RunningStatistics):
 
     def _variance_over_ranks(self, input: Tensor) -> Tensor:
         _, variance, count = moments_over_ranks(input)
+        if count == 1:
+            raise ValueError(
+                "EvoNorm2dB0: the batch's variance needs more than one value a channel in training, over all ranks; "
+                f"got an input of shape {tuple(input.shape)}"
+            )
         move_variance(self.running_var, variance, count, self.momentum)
         return variance
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 __all__ = ["Flow", "Step", "canonical_paths", "is_leaf"]
@@ -69,7 +70,12 @@ def canonical_paths(model: nn.Module) -> dict[str, str]:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether the flow takes `module` as one step: torch's and normkit's own layers, and modules without children."""
+    """Whether the flow takes `module` as one step: torch's and normkit's own layers, and modules without children.
+
+    So is a scripted module: its code is compiled, and what it calls cannot be seen.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
     containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, nn.TransformerEncoder)
     if isinstance(module, (*containers, nn.TransformerDecoder)):
         return False

@@ -96,6 +96,8 @@ def _observed(model: nn.Module, example: Any) -> Flow:
 
 
 def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+    if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+        return
     leaf = is_leaf(module)
     entered: list[tuple[int, ...]] = []
 

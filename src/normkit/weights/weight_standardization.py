@@ -103,7 +103,8 @@ def weight_standardization(
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
         raise AttributeError(f"weight_standardization: {_named(module)} has no parameter {name!r}")
-    if any(isinstance(step, WeightStandardization) for step in _steps(module, name)):
+    twice = name == "weight" and hasattr(module, "standardized_weight")
+    if twice or any(isinstance(step, WeightStandardization) for step in _steps(module, name)):
         raise ValueError(f"weight_standardization: {name!r} of {_named(module)} is standardised already")
     groups = int(module.groups) if getattr(module, "transposed", False) else None  # type: ignore[arg-type]
     filters = weight if groups is None else filters_first(weight, groups)

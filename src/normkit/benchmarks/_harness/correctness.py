@@ -13,7 +13,6 @@ __all__ = ["Truth", "most_ulp"]
 
 _ROWS_OF = 2**20
 _SMALLEST = 2.0**-125
-_GRADIENT_ULP = 256.0
 
 
 class Truth:
@@ -40,7 +39,7 @@ class Truth:
     @property
     def limit(self) -> float:
         """The largest error, in units in the last place, that the public function may show."""
-        return _GRADIENT_ULP if self.backward else self.suite.most_ulp
+        return self.suite.most_gradient_ulp if self.backward else self.suite.most_ulp
 
     def error(self, found: Sequence[Tensor]) -> float:
         """The largest error over all elements of all tensors, in units in the last place of `found`'s dtype."""

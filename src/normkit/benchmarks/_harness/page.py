@@ -1,11 +1,12 @@
 """The table for people: the roofline, the page, the lines on the terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -17,8 +18,7 @@ from normkit.report import COLORS, Report, new_figure, svg
 
 __all__ = ["page", "print_changes", "print_table", "print_tuned", "roofline", "write_figure"]
 
-_SETTING = ("op", "variant", "shape", "threads", "mode", "output")
-_HEAD = (*_SETTING, "time", "GB/s", "of copy", "against", "ratio", "ULP")
+_HEAD = ("operation", "variant", "shape", "how", "time", "of copy", "against", "ratio", "ULP")
 _LEGEND = "ratio: the peer's time over ours, median of paired rounds and its 95 % interval; above 1 we are faster"
 
 
@@ -51,16 +51,22 @@ def _ratio(record: Record) -> str:
     return f"{record.ratio_median:.2f} ({low:.2f}–{high:.2f}){noisy}"
 
 
+def _how(record: Record) -> str:
+    case = "" if record.dtype == "float32" else f", {record.dtype}"
+    return f"{record.mode}, {record.output}, {record.threads} thread{'s' * (record.threads > 1)}{case}"
+
+
+def _shape(record: Record) -> str:
+    return "×".join(map(str, record.shape))
+
+
 def _row(record: Record) -> tuple[str, ...]:
     return (
         record.op,
         record.variant,
-        "×".join(map(str, record.shape)),
-        str(record.threads),
-        record.mode,
-        record.output,
+        _shape(record),
+        _how(record),
         duration(record.median_ns),
-        "–" if record.gbps is None else f"{record.gbps:.1f}",
         "–" if record.copy_fraction is None else f"{record.copy_fraction:.2f}",
         record.ratio_to or "–",
         _ratio(record),
@@ -70,34 +76,53 @@ def _row(record: Record) -> tuple[str, ...]:
 
 def print_table(table: Table, console: Console) -> None:
     """Print the user's view, then the kernels' view, then what was left out and why."""
-    for title, records in (("As a network calls it", users_view(table)), ("Kernel by kernel", kernels_view(table))):
-        if records:
-            shown = RichTable(*_HEAD, title=title, title_justify="left")
-            for record in records:
-                shown.add_row(*_row(record))
-            console.print(shown)
+    for title, records in _views(table):
+        console.print(_table(("operation", "variant", "time", "of copy", "against", "ULP"), _grouped(records), title))
     for reason in _reasons(table):
-        console.print(reason)
-    console.print(_LEGEND)
+        console.print(reason, highlight=False)
+    console.print(_LEGEND, highlight=False)
+
+
+def _grouped(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
+    """Rows that name the operation and its setting once, above the variants."""
+    last = ""
+    for record in records:
+        setting = f"{record.op} {_shape(record)}\n{_how(record)}"
+        _, variant, *_, time, copy, peer, ratio, ulp = _row(record)
+        yield setting if setting != last else "", variant, time, copy, f"{peer} {ratio}", ulp
+        last = setting
+
+
+def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]], title: str) -> RichTable:
+    """A table that breaks lines where the terminal is narrow and cuts nothing off."""
+    shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in head:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
 
 
 def print_changes(changes: Iterable[Change], console: Console) -> None:
-    """Print how the ratios moved since another run."""
-    shown = RichTable(*_SETTING, "against", "before", "after", "", title="Since then")
-    for change in changes:
-        row = _row(change.record)
-        mark = "regression" if change.regression else ""
-        shown.add_row(*row[:6], row[9], f"{change.before:.2f}", f"{change.after:.2f}", mark)
-    console.print(shown)
+    """Print how the ratios moved since another run, one a line, regressions first."""
+    for record, before, after, regression in changes:
+        moved = f"{before:.2f} → {after:.2f}{'  regression' if regression else ''}"
+        what = f"{record.op} {record.variant} {_shape(record)} ({_how(record)}) against {record.ratio_to}"
+        console.print(f"{what}: {moved}", soft_wrap=True, highlight=False)
 
 
 def print_tuned(found: Iterable[Tuned], console: Console) -> None:
     """Print what `tune` found of each threshold."""
-    shown = RichTable("threshold", "now", "best seen", "gain", "threads", title="Thresholds of the native softmax")
-    for each in found:
-        shown.add_row(each.name, str(each.value), str(each.best), f"{each.gain:.2f}", str(each.threads))
-    console.print(shown)
+    rows = [(each.name, str(each.value), str(each.best), f"{each.gain:.2f}", str(each.threads)) for each in found]
+    console.print(
+        _table(("threshold", "now", "best seen", "gain", "threads"), rows, "Thresholds of the native softmax")
+    )
     console.print("gain: speed over the present value; below 1.03 leave it. The table is native/core/softmax.hpp.")
+
+
+def _views(table: Table) -> list[tuple[str, list[Record]]]:
+    views = [("As a network calls it", users_view(table)), ("Kernel by kernel", kernels_view(table))]
+    return [(title, records) for title, records in views if records]
 
 
 def _reasons(table: Table) -> list[str]:
@@ -112,10 +137,9 @@ def page(table: Table) -> Report:
         "Ratios are a peer's time over ours, the median of interleaved rounds with a bootstrap 95 % interval: "
         "above 1 normkit is faster. A row that was not right was not timed.",
     )
-    for title, records in (("As a network calls it", users_view(table)), ("Kernel by kernel", kernels_view(table))):
-        if records:
-            report.heading(title)
-            report.table(_HEAD, [_row(record) for record in records])
+    for title, records in _views(table):
+        report.heading(title)
+        report.table(_HEAD, map(_row, records))
     for reason in _reasons(table):
         report.note("info", reason)
     report.heading("How near the machine's own speed")

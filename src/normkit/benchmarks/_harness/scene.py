@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from normkit.benchmarks._harness.candidate import Candidate, candidates
+from normkit.benchmarks._harness.contention import contention
 from normkit.benchmarks._harness.correctness import Truth
 from normkit.benchmarks._harness.record import Record, is_ours
 from normkit.benchmarks._harness.roof import cache_class, copies
@@ -20,6 +21,7 @@ from normkit.benchmarks._harness.verdict import judge
 __all__ = ["Effort", "time_scene"]
 
 _NOISY = 0.15
+_WAITING = 0.05  # of the wall time, summed over threads
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ def time_scene(suite: Suite, scene: Scene, *, effort: Effort, compiled: bool = F
         upstream = _upstream(suite, inputs, seed)
         found = candidates(suite, scene, inputs, upstream, compiled=compiled)
         judge(found, Truth(suite, scene, inputs, upstream), scene, upstream)
-        timings = _time(found, inputs, scene, effort, seed)
-    return _records(suite, scene, found, inputs, timings)
+        measured = _time(found, inputs, scene, effort, seed)
+    return _records(suite, scene, found, inputs, measured)
 
 
 def _upstream(suite: Suite, inputs: Inputs, seed: int) -> Tensor:
@@ -50,8 +52,23 @@ def _upstream(suite: Suite, inputs: Inputs, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1)).to(dtype)
 
 
-def _time(found: list[Candidate], inputs: Inputs, scene: Scene, effort: Effort, seed: int) -> Timings | None:
-    """Time what is right, the copies among it; None where nothing of ours is right."""
+@dataclass(frozen=True)
+class _Measured:
+    """The times of a scene, and how long its threads waited for a core while they were taken."""
+
+    timings: Timings
+    waiting: float
+
+    def doubt(self, ratio: Ratio) -> str:
+        """Why a ratio is not to be believed; empty if it is."""
+        if self.waiting > _WAITING:
+            return f"other processes took the cores: the threads waited for one {self.waiting:.0%} of the time"
+        wide = ratio.high > ratio.median * (1 + _NOISY) or ratio.low < ratio.median * (1 - _NOISY)
+        return "the interval of the ratio is wider than ±15 %: measure on a quieter machine" if wide else ""
+
+
+def _time(found: list[Candidate], inputs: Inputs, scene: Scene, effort: Effort, seed: int) -> _Measured | None:
+    """Time what is right, the copies among it; None where nothing of ours is right. What is in doubt is timed again."""
     calls = {each.name: each.run for each in found if each.status == "ok"}
     ours = [each for each in found if each.ours and each.status == "ok"]
     if not ours:
@@ -61,10 +78,13 @@ def _time(found: list[Candidate], inputs: Inputs, scene: Scene, effort: Effort, 
     rounds = effort.short_rounds if _seconds(ours[0].run, clock) < 1e-3 else effort.long_rounds
     for attempt in range(effort.retries + 1):
         again = 2**attempt * rounds
-        timings = interleaved(calls, rounds=again, min_seconds=effort.min_seconds, seed=seed + attempt, clock=clock)
-        if not _noisy(timings, ours[0].name):
+        with contention() as waiting:
+            timings = interleaved(calls, rounds=again, min_seconds=effort.min_seconds, seed=seed + attempt, clock=clock)
+        # One thread is timed by its own CPU time, in which waiting for a core does not count.
+        measured = _Measured(timings, waiting.share if scene.threads > 1 else 0.0)
+        if not any(measured.doubt(timings.ratio(peer, ours[0].name)) for peer in _peers(timings)):
             break
-    return timings
+    return measured
 
 
 def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -74,20 +94,12 @@ def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
-def _noisy(timings: Timings, ours: str) -> bool:
-    return any(_wide(timings.ratio(peer, ours)) for peer in _peers(timings))
-
-
 def _peers(timings: Timings) -> list[str]:
     return [name for name in timings if not is_ours(name) and not name.startswith("copy")]
 
 
-def _wide(ratio: Ratio) -> bool:
-    return ratio.high > ratio.median * (1 + _NOISY) or ratio.low < ratio.median * (1 - _NOISY)
-
-
 def _records(
-    suite: Suite, scene: Scene, found: list[Candidate], inputs: Inputs, timings: Timings | None
+    suite: Suite, scene: Scene, found: list[Candidate], inputs: Inputs, measured: _Measured | None
 ) -> list[Record]:
     copied = 2 * inputs[0].numel() * inputs[0].element_size()
     blank = Record(
@@ -101,14 +113,15 @@ def _records(
         output=scene.output,
         bytes=suite.necessary_bytes(scene, inputs),
     )
+    timings = measured.timings if measured else None
     records: list[Record] = []
     for candidate in found:
         row = replace(blank, variant=candidate.name, max_ulp=candidate.error)
-        if timings is None or candidate.name not in timings.seconds:
+        if measured is None or timings is None or candidate.name not in timings.seconds:
             records.append(_not_timed(row, candidate))
         elif candidate.ours and _peers(timings):
             timed = _with_times(row, timings, copied)
-            records += [_with_ratio(timed, timings, peer) for peer in _peers(timings)]
+            records += [_with_ratio(timed, measured, peer) for peer in _peers(timings)]
         else:
             records.append(_with_times(row, timings, copied))
     if timings is not None:
@@ -142,16 +155,16 @@ def _with_times(row: Record, timings: Timings, copied: int) -> Record:
     )
 
 
-def _with_ratio(row: Record, timings: Timings, peer: str) -> Record:
-    ratio = timings.ratio(peer, row.variant)
-    wide = _wide(ratio)
+def _with_ratio(row: Record, measured: _Measured, peer: str) -> Record:
+    ratio = measured.timings.ratio(peer, row.variant)
+    doubt = measured.doubt(ratio)
     return replace(
         row,
         ratio_to=peer,
         ratio_median=ratio.median,
         ratio_ci=[ratio.low, ratio.high],
-        status="noisy" if wide else "ok",
-        reason="the interval of the ratio is wider than ±15 %: measure on a quieter machine" if wide else "",
+        status="noisy" if doubt else "ok",
+        reason=doubt,
     )
 
 

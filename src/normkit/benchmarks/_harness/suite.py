@@ -95,7 +95,8 @@ class Suite:
         writes_out: whether `public` takes `out=`.
         rowwise: whether rows of the last axis are independent (then large inputs are checked on a share of rows).
         scale: per element, the size whose unit in the last place errors are counted in.
-        most_ulp: the largest error of `public` that still passes.
+        most_ulp: the largest error of `public` that still passes, forward.
+        most_gradient_ulp: the same of its gradients.
     """
 
     op: str
@@ -117,6 +118,7 @@ class Suite:
     rowwise: bool = False
     scale: Callable[[Tensor, Inputs], Tensor] = unit_scale
     most_ulp: float = 16.0
+    most_gradient_ulp: float = 256.0
     forward: bool = True
 
     @property

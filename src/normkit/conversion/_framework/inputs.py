@@ -40,9 +40,12 @@ def batches_of(data: Any, model: nn.Module) -> list[Any]:
 
     Raises:
         ValueError: `data` yields nothing.
+        TypeError: `data` cannot be iterated over.
     """
     if data is None:
         return []
+    if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
+        raise TypeError(f"data must be batches, such as a DataLoader or a list of tensors, got {type(data).__name__}")
     source: Iterable[Any] = [data] if isinstance(data, (Tensor, Mapping)) else data
     found = [_to_model(training.inputs_of(batch), model) for batch in islice(iter(source), MAX_BATCHES)]
     if not found:

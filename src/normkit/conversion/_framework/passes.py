@@ -92,7 +92,9 @@ def _surveyed(rule: Rule, model: nn.Module, example: Any, select: Select, done: 
     chosen = [found for found in find(model) if _free(model, found.path) and _chosen(select, model, *found)]
     matching = [site for path, module in chosen if rule.matches(site := Site(path, module, model))]
     if not matching:
-        what = f"it has no {rule.about}" if select is None else f"select= names no {rule.about}"
+        what = f"it has no {rule.about}"
+        if select is not None:
+            what = f"select= names no {rule.about} (a pattern is matched with whole paths: 'layer1.*', not 'layer1')"
         done.skipped.append({"path": "", "reason": what})
         return []
     flow = _flow(model, example)

@@ -28,7 +28,8 @@ class Conversion:
         to: slugs of the rules, in order.
         changes: `path`, `from`, `to`, `why` of every change.
         skipped: `path` and `reason` of what was not converted.
-        max_abs_diff: largest absolute difference of the outputs, in float64 and evaluation mode; None where unmeasured.
+        max_abs_diff: largest absolute difference of the outputs, in float64 and evaluation mode (in the model's own
+            dtype where a fitted one does not run in float64, which `remarks` says); None where unmeasured.
         max_rel_diff: the same over the largest magnitude of the output.
         own_dtype: both figures in the model's own dtype.
         trials: the inputs compared, in words.

@@ -198,7 +198,7 @@ def resolve(to: Rule | str | Iterable[Any]) -> list[Rule]:
         ValueError: a slug is not known (names those that are), or the list is empty.
         TypeError: an entry is neither a rule nor a slug.
     """
-    entries = [to] if isinstance(to, (Rule, str)) else list(to)
+    entries = list(to) if isinstance(to, Iterable) and not isinstance(to, str) else [to]
     if not entries:
         raise ValueError(f"to= is empty: give a rule or one of {', '.join(rules())}")
     return [_rule(entry) for entry in entries]

@@ -52,17 +52,19 @@ def compare(
     """Run both networks, in evaluation mode, on every trial that `before` takes, and compare all output tensors.
 
     Raises:
-        ConversionError: `after` fails, or gives other shapes, where `before` does not.
+        ConversionError: `after` fails, or gives other shapes, where `before` does not; or `before` takes none.
     """
     worst, names, largest = ("", -1.0), [], 0.0
+    failure: Exception | None = None
     for trial in trials:
         value = trial.value if dtype is None else as_dtype(trial.value, dtype)
         try:
-            expected = outputs_of(before, value)
-        except Exception:  # whatever a network raises on an input that it was not made for
+            expected = outputs_of(before, value, dtype)
+        except Exception as error:  # whatever a network raises on an input that it was not made for
+            failure = failure or error
             continue
         try:
-            got = outputs_of(after, value)
+            got = outputs_of(after, value, dtype)
         except Exception as error:
             raise ConversionError(
                 f"the converted model fails on an input ({trial.name}): {described(error)}"
@@ -73,6 +75,9 @@ def compare(
         names.append(trial.name)
         largest = max(largest, absolute)
         worst = max(worst, (trial.name, relative), key=lambda entry: entry[1])
+    if not names and failure is not None:
+        where = "" if dtype is None else f" in {dtype}, which verification needs"
+        raise ConversionError(f"the model itself cannot be run{where}: {described(failure)}")
     if not names:
         raise ConversionError("no output of the model is finite on the inputs tried, so nothing can be compared")
     return Difference(largest, worst[1], worst[0], tuple(names))
@@ -97,10 +102,18 @@ def require_equal(slug: str, difference: Difference, tolerance: float) -> None:
         )
 
 
-def outputs_of(model: nn.Module, value: Any) -> list[Tensor]:
-    """Every floating tensor in the model's output, in evaluation mode and without gradients."""
-    with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        return list(_floating(run(model, value)))
+def outputs_of(model: nn.Module, value: Any, dtype: torch.dtype | None = None) -> list[Tensor]:
+    """Every floating tensor in the model's output, in evaluation mode and without gradients.
+
+    Tensors that `forward` makes itself (`torch.zeros(...)` for a first hidden state) are of `dtype`, where it is given.
+    """
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype or default)
+    try:
+        with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
+            return list(_floating(run(model, value)))
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _floating(value: Any) -> Iterator[Tensor]:

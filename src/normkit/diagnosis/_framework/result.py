@@ -102,7 +102,7 @@ class Diagnosis:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        pandas = require("pandas", extra="test")
+        pandas = require("pandas")
         rows = [
             {"probe": finding.probe, **site.to_dict(), "unit": finding.unit, "threshold": finding.threshold}
             for finding in self.findings

@@ -68,7 +68,7 @@ def move_estimates(
     speed: float | Float[Tensor, "..."],
 ) -> None:
     """μ̂ ← (1−r) μ̂ + r·mean(x) and σ̂² ← (1−r) σ̂² + r·mean((x − μ̂_old)²), in place."""
-    mean, variance = _batch_moments(x.to(statistics_dtype(x.dtype)))
+    mean, variance = _batch_moments(x.detach().to(statistics_dtype(x.dtype)))
     deviation = variance + (mean - running_mean) ** 2  # = mean((x − μ̂_old)²), from one read of x
     running_var.lerp_(deviation.to(running_var.dtype), speed)
     running_mean.lerp_(mean.to(running_mean.dtype), speed)
