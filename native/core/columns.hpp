@@ -5,6 +5,7 @@
 // beyond the fast range have it subtracted first (see shifted_row.hpp for why that is exact).
 #pragma once
 #include "gradients.hpp"
+#include "subtract_log.hpp"
 
 namespace {
 
@@ -168,7 +169,7 @@ NK_INLINE void column_logs(const Job& job, const ColumnSpan<V>& span, const T* x
     }
     if (job.operation == normkit::LOGSUMEXP) return;
     for (int64_t row = 0; row < span.rows; ++row) {
-        for (int k = 0; k < V; ++k) span.put(out, row, k, (span.get(x, row, k, 0.0f) - high[k]) - low[k]);
+        for (int k = 0; k < V; ++k) span.put(out, row, k, SplitLog(high[k], low[k])(span.get(x, row, k, 0.0f)));
     }
 }
 

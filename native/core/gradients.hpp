@@ -12,17 +12,17 @@ namespace {
 
 constexpr float LARGEST_EXPONENT = 88.0f;  // e^x is still finite here; log-probabilities are far below
 
-// Sum of term(i, count) in doubles throughout: the terms of a gradient cancel, so that float32 sums of them would be
-// off by parts of the largest, not of the result. The products y dy do not need it: y is small where there are many.
-template <class Term>
-NK_INLINE double double_sum(int64_t n, Term term) {
+// Sum of x in doubles throughout: the terms of a gradient cancel, so that float32 sums of them would be off by parts of
+// the largest, not of the result. (The products y dy do not need it: y is small where there are many.)
+template <class T>
+NK_INLINE double double_sum(const T* x, int64_t n) {
     lane_doubles s0 = {}, s1 = {};
     int64_t i = 0;
     for (; n - i >= 2 * LANES; i += 2 * LANES) {
-        s0 += to_doubles(term(i, LANES));
-        s1 += to_doubles(term(i + LANES, LANES));
+        s0 += load_doubles(x + i);
+        s1 += load_doubles(x + i + LANES);
     }
-    for (; i < n; i += LANES) s0 += to_doubles(term(i, part(n - i)));
+    for (; i < n; i += LANES) s0 += to_doubles(load_up_to(x + i, part(n - i), 0.0f));
     return horizontal_sum(s0 + s1);
 }
 
@@ -30,7 +30,7 @@ template <class T>
 NK_INLINE double gradient_sum(const Job& job, int64_t row, int64_t start, int64_t n) {
     const T* dy = row_b<T>(job, row) + start;
     if (job.operation == normkit::LOG_SOFTMAX_BACKWARD) {
-        return double_sum(n, [&](int64_t i, int count) { return load_up_to(dy + i, count, 0.0f); });
+        return double_sum(dy, n);
     }
     const T* y = row_a<T>(job, row) + start;
     return blocked_sum(

@@ -28,14 +28,4 @@ NK_INLINE float row_factor(const Job& job, int64_t row) {
     return job.operation == normkit::LOGSUMEXP_BACKWARD ? load_one(static_cast<const T*>(job.b) + row) : 1.0f;
 }
 
-// L as float32 and what that leaves: (x - high) - low keeps the digits that a rounded L would lose.
-struct SplitLog {
-    float high, low;
-};
-NK_INLINE SplitLog split_log(double log_sum) {
-    const float high = static_cast<float>(log_sum);
-    const float low = __builtin_isfinite(high) ? static_cast<float>(log_sum - static_cast<double>(high)) : 0.0f;
-    return {high, low};
-}
-
 }  // namespace

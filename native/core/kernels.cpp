@@ -75,10 +75,9 @@ bool finish_whole(const Job& job, int64_t row, const Partial& whole) {
 template <class T>
 void write_log_softmax(const Job& job, int64_t row, int64_t start, int64_t count, const Partial& whole) {
     const T* x = row_a<T>(job, row) + start;
-    const SplitLog split = split_log(log_of(whole));
-    const vf high = broadcast(split.high), low = broadcast(split.low);
+    const RowLog minus_log(log_of(whole));
     write_row_backwards(row_out<T>(job, row) + start, count, job.stream,
-                        [&](int64_t i, int c) { return (load_up_to(x + i, c, 0.0f) - high) - low; });
+                        [&](int64_t i, int c) { return minus_log(load_up_to(x + i, c, 0.0f)); });
 }
 
 template <class T, bool High>

@@ -34,6 +34,12 @@ struct RegisterRow {
         for (int k = 0; k < V; ++k) sum += v[k] = exponential<High>(v[k], reference);
         return sum;
     }
+    // Plain sum; a lane adds few elements, so that float32 is enough within it.
+    NK_INLINE double total() const {
+        vf sum = v[0];
+        for (int k = 1; k < V; ++k) sum += v[k];
+        return horizontal_sum(sum);
+    }
     NK_INLINE double wide_sum() const {
         lane_doubles wide = {};
         for (int k = 0; k < V; ++k) wide += to_doubles(v[k]);

@@ -7,6 +7,7 @@
 
 #include "exponential.hpp"
 #include "job_access.hpp"
+#include "subtract_log.hpp"
 #include "walks.hpp"
 
 namespace {
@@ -46,10 +47,9 @@ void shifted_row(const Job& job, int64_t row) {
     if (job.operation == normkit::LOGSUMEXP) {
         store_one(static_cast<T*>(job.out) + row, static_cast<float>(log_sum));
     } else if (job.operation == normkit::LOG_SOFTMAX) {
-        const SplitLog split = split_log(log_sum);
-        const vf high = broadcast(split.high), low = broadcast(split.low);
+        const SplitLog minus_log(log_sum);
         write_row(row_out<T>(job, row), job.dim, false,
-                  [&](int64_t i, int count) { return (load_up_to(x + i, count, 0.0f) - high) - low; });
+                  [&](int64_t i, int count) { return minus_log(load_up_to(x + i, count, 0.0f)); });
     } else {
         const vf gain = broadcast(static_cast<float>(static_cast<double>(row_factor<T>(job, row)) / sum));
         write_row(row_out<T>(job, row), job.dim, false, [&](int64_t i, int count) { return term(i, count) * gain; });

@@ -20,7 +20,7 @@ void register_gradient_rows(const Job& job, int64_t begin, int64_t end) {
         RegisterRow<T, V> y(row_a<T>(job, row), job.dim), dy(row_b<T>(job, row), job.dim);
         y.clear_end();
         dy.clear_end();
-        const vf sum = broadcast(static_cast<float>(log_form ? dy.wide_sum() : dot(y, dy)));
+        const vf sum = broadcast(static_cast<float>(log_form ? dy.total() : dot(y, dy)));
         for (int k = 0; k < V; ++k) {
             if (log_form) {
                 y.v[k] = fnma(exponential<High>(min_keep(broadcast(LARGEST_EXPONENT), y.v[k]), reference), sum, dy.v[k]);
@@ -43,6 +43,8 @@ bool short_gradient_rows(const Job& job, int64_t begin, int64_t end) {
         case 4: register_gradient_rows<T, High, 4>(job, begin, end); return true;
         case 5: register_gradient_rows<T, High, 5>(job, begin, end); return true;
         case 6: register_gradient_rows<T, High, 6>(job, begin, end); return true;
+        case 7: register_gradient_rows<T, High, 7>(job, begin, end); return true;
+        case 8: register_gradient_rows<T, High, 8>(job, begin, end); return true;
         default: return false;
     }
 }

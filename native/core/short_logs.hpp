@@ -3,6 +3,7 @@
 #pragma once
 #include "four_rows.hpp"
 #include "shifted_row.hpp"
+#include "subtract_log.hpp"
 
 namespace {
 
@@ -14,6 +15,7 @@ template <int ROWS>
 struct LogBatch {
     double sum[ROWS];
     float reference[ROWS], high[ROWS], low[ROWS];
+    double log_sum[ROWS];
     bool refused[ROWS];
 
     NK_INLINE void put(int k, double row_sum, float row_reference, bool row_refused) {
@@ -30,6 +32,7 @@ struct LogBatch {
             memcpy(&s, sum + k, sizeof s);
             memcpy(&n, reference + k, sizeof n);
             const doubles l = __builtin_convertvector(n, doubles) * LN_2_DOUBLE + logarithm<8>(s);
+            memcpy(log_sum + k, &l, sizeof l);
             const singles h = __builtin_convertvector(l, singles);
             const singles rest = __builtin_convertvector(l - __builtin_convertvector(h, doubles), singles);
             memcpy(high + k, &h, sizeof h);
@@ -87,14 +90,15 @@ NK_INLINE void sum_batch(const Job& job, int64_t row, int count, int room, Batch
     for (int k = count; k < room; ++k) batch.put(k, 1.0, 0.0f, false);
 }
 
-template <class T, int V>
-NK_INLINE void write_log_row(const T* x, T* y, int64_t n, bool streamed, vf high, vf low) {
+template <class T, int V, class Batch>
+NK_INLINE void write_log_row(const T* x, T* y, int64_t n, bool streamed, const Batch& batch, int row) {
     if constexpr (V > 0) {
         const RegisterRow<T, V> r(x, n);
-        r.write(y, streamed, [&](int k) { return (r.v[k] - high) - low; });
+        const SplitLog minus_log(broadcast(batch.high[row]), broadcast(batch.low[row]));
+        r.write(y, streamed, [&](int k) { return minus_log(r.v[k]); });
     } else {
-        write_row(y, n, streamed,
-                  [&](int64_t i, int count) { return (load_up_to(x + i, count, 0.0f) - high) - low; });
+        const RowLog minus_log(batch.log_sum[row]);
+        write_row(y, n, streamed, [&](int64_t i, int count) { return minus_log(load_up_to(x + i, count, 0.0f)); });
     }
 }
 
@@ -113,7 +117,7 @@ void batched_log_rows(const Job& job, int64_t begin, int64_t end) {
                 store_one(static_cast<T*>(job.out) + row + k, batch.high[k]);
             } else {
                 write_log_row<T, V>(row_a<T>(job, row + k), row_out<T>(job, row + k), job.dim, job.stream,
-                                    broadcast(batch.high[k]), broadcast(batch.low[k]));
+                                    batch, k);
             }
         }
     }

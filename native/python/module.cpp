@@ -178,8 +178,8 @@ PyCFunction method(F* function) {
 PyMethodDef METHODS[] = {
     {"run", method(py_run), METH_FASTCALL, "Run one operation of the softmax family on raw memory."},
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
-    {"prepare_direct", method(py_prepare_direct), METH_FASTCALL, "Give softmax_direct what it needs of torch."},
-    {"softmax_direct", method(py_softmax_direct), METH_FASTCALL, "Softmax of a plain tensor, or None if it is not plain."},
+    {"use_torch", method(py_use_torch), METH_FASTCALL, "Take what short_rows needs of torch; True if that is enough."},
+    {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
     {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},

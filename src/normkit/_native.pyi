@@ -1,10 +1,9 @@
 """normkit's C++ kernels on raw memory. Addresses are integers and are trusted; `normkit.kernels.native` checks them."""
 
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from torch import Tensor, dtype
+from torch import Tensor
 
 SOFTMAX: int
 LOG_SOFTMAX: int
@@ -53,16 +52,15 @@ def run(
     /,
 ) -> None: ...
 def softmax_float32(x: int, out: int, rows: int, dim: int, threads: int, /) -> None: ...
-def prepare_direct(
+def use_torch(
     tensor: type[Tensor],
-    float32: dtype,
     empty_like: Callable[[Tensor], Tensor],
+    active_modes: Callable[[], int],
     get_num_threads: Callable[[], int],
-    forward_ad: ModuleType,
-    guards: tuple[Callable[[], Any], ...],
+    exchange: object,
     /,
-) -> None: ...
-def softmax_direct(x: Tensor, dim: int, out: Tensor | None, /) -> Tensor | None: ...
+) -> bool: ...
+def short_rows(operation: int, x: Tensor, out: Tensor | None = None, /) -> Tensor | None: ...
 def advise_huge_pages(start: int, nbytes: int, /) -> bool: ...
 def isa() -> str: ...
 def use_isa(name: str, /) -> None: ...

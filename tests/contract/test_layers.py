@@ -244,6 +244,17 @@ def test_reset_and_repr(instance: Instance) -> None:
 
 
 @every_instance
+def test_reset_after_the_meta_device(instance: Instance) -> None:
+    """As FSDP starts large models: nothing is in the memory yet, and `reset_parameters` must fill all of it."""
+    layer = instance.make(device="meta", dtype=torch.float64).to_empty(device="cpu")
+    for tensor in layer.state_dict().values():
+        tensor.fill_(7)
+    if instance.state:
+        layer.reset_parameters()
+    assert_same_state(layer, instance.make(dtype=torch.float64), 0)
+
+
+@every_instance
 def test_integers_and_misfits_are_refused(instance: Instance) -> None:
     layer = instance.module().eval()
     with pytest.raises(TypeError, match="int64"):

@@ -1,5 +1,7 @@
 """Softmax as its users call it: every size, axis and order of memory, difficult rows, and what must be raised."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -155,3 +157,13 @@ def test_layers_are_torchs() -> None:
                 y = ours()(tensor)
             with pytest.warns(UserWarning, match="Implicit dimension"):
                 assert_close(y, torchs()(tensor))
+
+
+@pytest.mark.parametrize("function", [softmax, log_softmax])
+@pytest.mark.parametrize("shape", [(2, 16), (3, 4, 5), (300, 700)])
+def test_writing_into_out_is_seen_by_autograd(function: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
+    saved, weight = torch.rand(shape), torch.ones(shape, requires_grad=True)
+    product = (saved * weight).sum()
+    function(torch.randn(shape), -1, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()

@@ -72,3 +72,14 @@ def test_refusals() -> None:
     layer.bn.speed = 0.0
     with pytest.raises(ValueError, match="speed is 0"):
         layer(torch.randn(2, 4, 3, 3))
+
+
+@pytest.mark.parametrize(("style", "speed"), [("estimate", 0.0), ("estimate", 1.5), ("batch", -0.1), ("batch", 1.5)])
+def test_a_speed_of_the_function_outside_its_range_is_refused_in_training(style: str, speed: float) -> None:
+    x, ones, groups = torch.randn(2, 4, 3, 3), torch.ones(4), torch.ones(1, 2, 1)
+    mean, variance = torch.zeros(4), torch.ones(4)
+    arguments = (x, mean, variance, ones, ones, 2, groups, groups)
+    with pytest.raises(ValueError, match=rf"speed must lie in \(0, 1\].*got {speed}"):
+        functional.batch_channel_norm(*arguments, True, style, speed)
+    functional.batch_channel_norm(*arguments, False, style, speed)
+    assert torch.equal(mean, torch.zeros(4))

@@ -31,6 +31,7 @@ NK_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m2
 NK_INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 NK_INLINE vf max_keep(vf bound, vf x) { return (vf)_mm256_max_ps((__m256)bound, (__m256)x); }
 NK_INLINE vf min_keep(vf bound, vf x) { return (vf)_mm256_min_ps((__m256)bound, (__m256)x); }
+NK_INLINE vf number_or_lowest(vf x) { return (vf)_mm256_max_ps((__m256)x, _mm256_set1_ps(-0x1.fffffep127f)); }
 NK_INLINE vf round_to_integer(vf x) {
     return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -28,6 +28,7 @@ NK_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m5
 NK_INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 NK_INLINE vf max_keep(vf bound, vf x) { return (vf)_mm512_max_ps((__m512)bound, (__m512)x); }
 NK_INLINE vf min_keep(vf bound, vf x) { return (vf)_mm512_min_ps((__m512)bound, (__m512)x); }
+NK_INLINE vf number_or_lowest(vf x) { return (vf)_mm512_max_ps((__m512)x, _mm512_set1_ps(-0x1.fffffep127f)); }
 NK_INLINE vf round_to_integer(vf x) {
     return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -28,6 +28,7 @@ NK_INLINE vf fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float
 NK_INLINE vf fnma(vf a, vf b, vf c) { return (vf)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 NK_INLINE vf max_keep(vf bound, vf x) { return (vf)vmaxq_f32((float32x4_t)bound, (float32x4_t)x); }
 NK_INLINE vf min_keep(vf bound, vf x) { return (vf)vminq_f32((float32x4_t)bound, (float32x4_t)x); }
+NK_INLINE vf number_or_lowest(vf x) { return (vf)vmaxnmq_f32((float32x4_t)x, vdupq_n_f32(-0x1.fffffep127f)); }
 NK_INLINE vf round_to_integer(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
 NK_INLINE bool any_greater(vf a, vf b) { return vmaxvq_u32(vcgtq_f32((float32x4_t)a, (float32x4_t)b)) != 0; }
 NK_INLINE bool any_nan(vf a) { return vminvq_u32(vceqq_f32((float32x4_t)a, (float32x4_t)a)) == 0; }

@@ -31,6 +31,10 @@ NK_INLINE vf fnma(vf a, vf b, vf c) { return c - a * b; }
 NK_INLINE vf select(vmask m, vf a, vf b) { return (vf)(((vmask)a & m) | ((vmask)b & ~m)); }
 NK_INLINE vf max_keep(vf bound, vf x) { return select((vmask)(bound > x), bound, x); }
 NK_INLINE vf min_keep(vf bound, vf x) { return select((vmask)(bound < x), bound, x); }
+NK_INLINE vf number_or_lowest(vf x) {
+    const vf lowest = broadcast(-0x1.fffffep127f);
+    return select((vmask)(x > lowest), x, lowest);
+}
 NK_INLINE vf round_to_integer(vf x) { return vf{rintf(x[0]), rintf(x[1]), rintf(x[2]), rintf(x[3])}; }
 NK_INLINE bool any(vmask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 NK_INLINE bool any_greater(vf a, vf b) { return any((vmask)(a > b)); }

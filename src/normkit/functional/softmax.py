@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from normkit.kernels import reference
 from normkit.kernels.arguments import axis, check_accuracy, check_float, check_out
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
-from normkit.kernels.softmax import SOFTMAX_CODE, short_rows
+from normkit.kernels.softmax import SOFTMAX_CODE, short_rows, short_rows_into
 
 __all__ = ["softmax"]
 
@@ -59,9 +59,10 @@ def softmax(
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
-    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None and out is None
-    if usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling()):
-        y = short_rows(SOFTMAX_CODE, input) if forward_ad._current_level < 0 else None
+    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None
+    usual = usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling())
+    if usual and forward_ad._current_level < 0:
+        y = short_rows(SOFTMAX_CODE, input) if out is None else short_rows_into(SOFTMAX_CODE, input, out)
         if y is not None:
             return y
     x = input if dtype is None else input.to(dtype)

@@ -61,7 +61,7 @@ def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *i
     `out` may be one of the inputs (in place) or lie apart from them, but not overlap them in part; and neither it nor
     they may need a gradient, which an overwritten tensor cannot give.
     """
-    if out.shape != shape:
+    if tuple(out.shape) != tuple(shape):
         raise ValueError(f"{op}: out must have the shape {tuple(shape)}, got {tuple(out.shape)}")
     if out.dtype != dtype:
         raise ValueError(f"{op}: out must be {dtype}, got {out.dtype}")

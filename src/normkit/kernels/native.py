@@ -9,6 +9,7 @@ double: Dukhan and Ablavatski 2020, arXiv:2001.04438, with the changes that `nat
 Half types are computed in float32 and rounded once. `out` may be an input itself, or memory apart from all inputs.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -16,7 +17,6 @@ from typing import NamedTuple
 import torch  # first: it brings the OpenMP runtime that the native part then shares
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 
 try:
     from normkit import _native
@@ -33,18 +33,22 @@ AVAILABLE: bool = not WHY_NOT
 
 __all__ = [
     "AVAILABLE",
+    "LOG_SOFTMAX",
+    "SOFTMAX",
     "WHY_NOT",
-        "log_softmax",
+    "fast_softmax",
+    "log_softmax",
     "log_softmax_backward",
     "logsumexp",
     "logsumexp_backward",
     "openmp_runtimes",
+    "short_rows",
     "softmax",
     "softmax_backward",
-    "softmax_direct",
     "supports",
 ]
 
+SOFTMAX, LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
 OPERATIONS = ("softmax", "log_softmax", "logsumexp")
 HUGE_PAGES_FROM = 4 << 20  # bytes of a fresh output from which on huge pages are asked for
 
@@ -52,22 +56,8 @@ _empty_like = torch.empty_like
 _threads = torch.get_num_threads
 _STORAGE: dict[torch.dtype, int] = {}
 _VARIANTS: dict[str | None, int] = {None: 0}
-_SOFTMAX, _LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
 if AVAILABLE:
     _softmax_float32 = _native.softmax_float32
-    _softmax_direct = _native.softmax_direct
-    _native.prepare_direct(
-        Tensor,
-        torch.float32,
-        torch.empty_like,
-        torch.get_num_threads,
-        forward_ad,
-        (
-            torch._C._functorch.peek_interpreter_stack,
-            torch._C._len_torch_dispatch_stack,
-            torch._C._len_torch_function_stack,
-        ),
-    )
     _STORAGE |= {
         torch.float32: _native.FLOAT32,
         torch.bfloat16: _native.BFLOAT16,
@@ -82,6 +72,21 @@ if AVAILABLE:
         "three-pass-reload": _native.THREE_PASS_RELOAD,
         "three-pass-recompute": _native.THREE_PASS_RECOMPUTE,
     }
+
+
+# (operation, x, out=None) -> the result, or None. SOFTMAX or LOG_SOFTMAX along the last axis of dense float32 rows on
+# the CPU that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work.
+# An `out` must have the shape of `x`. None in place of the function: torch is older than 2.10 and offers no table.
+short_rows: Callable[..., Tensor | None] | None = None
+if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
+    _usable = _native.use_torch(
+        Tensor,
+        torch.empty_like,
+        torch._C._len_torch_dispatch_stack,
+        torch.get_num_threads,
+        Tensor.__dlpack_c_exchange_api__,
+    )
+    short_rows = _native.short_rows if _usable else None
 
 
 class _Layout(NamedTuple):
@@ -108,16 +113,18 @@ def supports(op_name: str, x: Float[Tensor, "..."], dim: int) -> str | None:
     return None if x.ndim else "the input is a scalar"
 
 
-def softmax_direct(
-    x: Float[Tensor, "*shape"], dim: int, out: Float[Tensor, "*shape"] | None = None
-) -> Float[Tensor, "*shape"] | None:
-    """Softmax of a plain tensor by the shortest way, or None where the call is not of the common kind.
+def fast_softmax(
+    x: Float[Tensor, "*rows dim"], out: Float[Tensor, "*rows dim"] | None = None
+) -> Float[Tensor, "*rows dim"]:
+    """Softmax over the last axis of contiguous float32 CPU tensors with at least one element.
 
-    Common are contiguous float32 CPU tensors, the last axis, no gradient asked for, and nothing that records or
-    transforms calls (`vmap`, `torch.func`, dispatch modes, dual numbers). All checks run in C++; not for use inside
-    `torch.compile`, which cannot look into it.
+    Checks nothing; the caller has. For a torch without `short_rows`.
     """
-    return _softmax_direct(x, dim, out)
+    size = x.numel()
+    dim = x.shape[-1]
+    y = _fresh(x) if out is None else out
+    _softmax_float32(x.data_ptr(), y.data_ptr(), size // dim, dim, _threads())
+    return y
 
 
 def softmax(
@@ -147,7 +154,7 @@ def softmax(
         RuntimeError: there is no native part, or NORMKIT_ISA names an instruction set that this processor lacks.
         ValueError: the variant is unknown or cannot do this call.
     """
-    return _elementwise(_SOFTMAX, x, dim, out, _flags(accuracy, masked_zero, deterministic, variant))
+    return _elementwise(SOFTMAX, x, dim, out, _flags(accuracy, masked_zero, deterministic, variant))
 
 
 def log_softmax(
@@ -164,7 +171,7 @@ def log_softmax(
 
     The logarithm is subtracted in two parts, so that its rounding does not show in y.
     """
-    return _elementwise(_LOG_SOFTMAX, x, dim, out, _flags(accuracy, masked_zero, deterministic, variant))
+    return _elementwise(LOG_SOFTMAX, x, dim, out, _flags(accuracy, masked_zero, deterministic, variant))
 
 
 def logsumexp(
@@ -385,7 +392,7 @@ def _run_rows(operation: int, a: Tensor, b: Tensor | None, out: Tensor, flags: i
     if size == 0:
         return
     dim = a.shape[-1]
-    if operation == _SOFTMAX and flags == 0 and a.dtype is torch.float32:
+    if operation == SOFTMAX and flags == 0 and a.dtype is torch.float32:
         _softmax_float32(a.data_ptr(), out.data_ptr(), size // dim, dim, _threads())
         return
     b_address = 0 if b is None else b.data_ptr()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
+from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 
 from normkit.kernels import derivatives, native, operators
@@ -26,6 +27,7 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "short_rows",
+    "short_rows_into",
     "softmax",
     "supports",
     "three_pass_recompute",
@@ -53,6 +55,16 @@ def _short_rows(operation: int, x: Tensor) -> Tensor | None:
 # Where torch hands out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor,
 # allocates and computes; asking torch for each property from Python takes half a microsecond more.
 short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", None) or _short_rows
+
+
+def short_rows_into(operation: int, x: Tensor, out: Tensor) -> Tensor | None:
+    """As `short_rows`, into `out`, which may be `x` itself; None where `out` does not plainly fit as well."""
+    if native.short_rows is None or out.shape != x.shape:
+        return None
+    y = native.short_rows(operation, x, out)
+    if y is not None:
+        increment_version(y)  # autograd must see that what it may have saved has been overwritten
+    return y
 
 
 def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> str | None:
@@ -201,7 +213,10 @@ def _call(function: type[_Differentiable], input: Tensor, *how: Any, out: Tensor
         if input.requires_grad and torch.is_grad_enabled():
             # Not `function.apply`: it binds arguments and looks for transforms, which takes longer than a short row.
             return super(torch.autograd.Function, function).apply(input, *how)
-        return function.kernel(input, *how) if out is None else function.kernel(input, *how, out=out)
+        if out is None:
+            return function.kernel(input, *how)
+        increment_version(out)
+        return function.kernel(input, *how, out=out)
     transformed = not torch.compiler.is_compiling() and peek_interpreter_stack() is not None
     y = (function.apply if transformed else function.operator)(input, *how)
     return y if out is None else out.copy_(y)

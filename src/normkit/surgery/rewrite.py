@@ -1,5 +1,11 @@
 """Take one call out of a module's `forward`, where no module can be replaced for it."""
 
+import linecache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,7 +22,8 @@ def bypass(model: nn.Module, caller: str, path: str) -> None:
 
     It serves activations that are functions (`F.relu(self.bn(x))`) or modules that are shared by several places
     (`self.relu`). torch.fx traces that one `forward`, with every sub-module opaque; the class of the instance becomes
-    a subclass of its own, so `isinstance`, attributes, state dict, hooks and other methods stay as they are.
+    a subclass of its own, so `isinstance`, attributes, state dict, hooks and other methods stay as they are. It can be
+    copied and pickled as before. A `torch.fx.GraphModule` gets the new graph.
 
     Raises:
         ValueError: `forward` takes optional arguments, depends on `training`, or cannot be traced; or no single
@@ -82,6 +89,63 @@ def _traced(parent: nn.Module, inner: str) -> torch.fx.Graph:
 
 def _adopt(parent: nn.Module, graph: torch.fx.Graph) -> None:
     """Give `parent`, and nobody else, the forward that `graph` describes."""
-    forward: Any = type(torch.fx.GraphModule(parent, graph)).forward
-    kind = type(parent)
-    parent.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    if isinstance(parent, torch.fx.GraphModule):  # it is made of its graph, and copied and pickled by it
+        parent.graph = graph
+        return
+    earlier = vars(type(parent)).get("_rewritten")
+    kind = earlier.kind if isinstance(earlier, _Rewritten) else type(parent)
+    code = graph.python_code("self")
+    modules = {alias: value.__name__ for alias, value in code.globals.items() if isinstance(value, ModuleType)}
+    others = {alias: value for alias, value in code.globals.items() if alias not in modules}
+    parent.__class__ = _Rewritten(kind, code.src, modules, others).adopted
+
+
+@dataclass(frozen=True, eq=False)
+class _Rewritten:
+    """A class with another `forward`, as data: a class made at run time cannot be pickled, what it is made of can.
+
+    Attributes:
+        kind: the class as it was.
+        source: the text of `forward`.
+        modules: aliases in the text, and the Python modules that they stand for.
+        others: aliases in the text, and the objects that they stand for.
+    """
+
+    kind: type[nn.Module]
+    source: str
+    modules: dict[str, str]
+    others: dict[str, Any]
+
+    @cached_property
+    def adopted(self) -> type[nn.Module]:
+        """The class, made once."""
+        rewritten, kind = self, self.kind
+
+        def reduced(module: nn.Module, protocol: int) -> tuple[Any, ...]:
+            function, arguments, *rest = kind.__reduce_ex__(module, protocol)  # type: ignore[misc]
+            plain = tuple(kind if argument is type(module) else argument for argument in arguments)
+            return (_rebuilt, (rewritten, function, plain), *rest)
+
+        inside = {"forward": self._forward(), "__reduce_ex__": reduced, "_rewritten": self}
+        return type(kind.__name__, (kind,), {**inside, "__module__": kind.__module__})
+
+    def _forward(self) -> Any:
+        names = {alias: import_module(name) for alias, name in self.modules.items()} | self.others
+        place = f"<forward of {self.kind.__name__}, rewritten by normkit, {id(self)}>"
+        lines = self.source.splitlines(keepends=True)
+        linecache.cache[place] = (len(self.source), None, lines, place)  # so that tracebacks show it
+        exec(compile(self.source, place, "exec"), names)
+        return names["forward"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.source, self.modules, self.others)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Rewritten":
+        return self
+
+
+def _rebuilt(rewritten: _Rewritten, function: Callable[..., nn.Module], arguments: tuple[Any, ...]) -> nn.Module:
+    """A module of the class as it was, made as pickle makes it, then given its new class."""
+    module = function(*arguments)
+    module.__class__ = rewritten.adopted
+    return module

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from normkit.conversion._framework.pairs import Pairs, evaluating
+from normkit.conversion._framework.pairs import Before, Pairs, evaluating
 from normkit.conversion._framework.rule import Change, Refusal, Rule, Site
 from normkit.surgery import Flow, close_fast_path, copy, find, paths, replace, submodule, ties, trace
 
@@ -49,10 +49,10 @@ def run_pass(
     done = Pass(model)
     tied = ties(model)
     sites = _surveyed(rule, model, example, select, done) if plan is None else _planned(model, plan)
-    reference = copy(model) if batches and rule.promise == "calibrated" and sites else None
+    reference = Before(copy(model), batches) if batches and rule.promise == "calibrated" and sites else None
     for site in sites:
         site.model = done.model
-        pairs = Pairs(reference, done.model, batches, site.path) if reference is not None else None
+        pairs = Pairs(reference, done.model, site.path) if reference is not None else None
         try:
             new = rule.replacement(site, pairs)
         except Refusal as refusal:
