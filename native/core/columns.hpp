@@ -131,7 +131,7 @@ template <class T, bool High, int V>
 NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T* x, T* y, const T* factor,
                               const ColumnReference (&columns)[V]) {
     lane_doubles sum[V];
-    span.template sums<High ? 2 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
+    span.template sums<High ? 1 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
         const vf e = columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
         if (keeps_in_output<T>()) span.put(y, row, k, e);
         return e;
@@ -150,7 +150,7 @@ template <class T, bool High, int V>
 NK_INLINE void column_logs(const Job& job, const ColumnSpan<V>& span, const T* x, T* out,
                            const ColumnReference (&columns)[V]) {
     lane_doubles sum[V];
-    span.template sums<High ? 2 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
+    span.template sums<High ? 1 : COLUMN_BLOCK>(sum, [&](int64_t row, int k) {
         return columns[k].template exponential<High>(span.get(x, row, k, MINUS_INFINITY));
     });
     vf high[V] = {}, low[V] = {};

@@ -50,6 +50,8 @@ NK_INLINE float reference_for(float x) {
     return n < REFERENCE_LIMIT ? n : REFERENCE_LIMIT;
 }
 
+typedef double wide_vf __attribute__((vector_size(8 * LANES)));
+
 // x - n ln2 / 2^b. n times the first part of ln2 is exact inside a fused operation; without one the product is taken
 // in double, or the low bits of n would be lost.
 NK_INLINE vf residual(vf x, vf n, float steps) {
@@ -57,9 +59,8 @@ NK_INLINE vf residual(vf x, vf n, float steps) {
         const vf rest = fnma(n, broadcast(0x1.62E43p-1f / steps), x);
         return fnma(n, broadcast(-0x1.05C61p-29f / steps), rest);
     }
-    typedef double wide __attribute__((vector_size(8 * LANES)));
-    const double ln2 = LN_2_DOUBLE / static_cast<double>(steps);
-    return __builtin_convertvector(__builtin_convertvector(x, wide) - __builtin_convertvector(n, wide) * ln2, vf);
+    const wide_vf ln2 = static_cast<double>(1.0f / steps) * LN_2_DOUBLE - wide_vf{};
+    return __builtin_convertvector(__builtin_convertvector(x, wide_vf) - __builtin_convertvector(n, wide_vf) * ln2, vf);
 }
 
 // (e^t - 1 - t)/t^2 for |t| <= ln2/2.

@@ -14,24 +14,6 @@ NK_INLINE double horizontal_sum(lane_doubles d) {
     return horizontal_sum(high) + horizontal_sum(to_floats(d - to_doubles(high)));
 }
 
-template <class H>
-NK_INLINE lane_doubles load_doubles(const H* p) {
-    return to_doubles(load(p));
-}
-// From memory the halves of a vector convert without being taken apart first.
-NK_INLINE lane_doubles load_doubles(const float* p) {
-    constexpr int half = LANES / 2;
-    typedef float singles __attribute__((vector_size(4 * half)));
-    typedef typename Doubles<half>::type doubles;
-    singles low, high;
-    memcpy(&low, p, sizeof low);
-    memcpy(&high, p + half, sizeof high);
-    const doubles parts[2] = {__builtin_convertvector(low, doubles), __builtin_convertvector(high, doubles)};
-    lane_doubles result;
-    memcpy(&result, parts, sizeof result);
-    return result;
-}
-
 // e times a factor; in two parts where that costs nothing (the multiplying pass waits for memory) or accuracy is asked
 // for, so that only the product is rounded.
 template <bool TwoParts>

@@ -12,18 +12,36 @@ namespace {
 
 constexpr float LARGEST_EXPONENT = 88.0f;  // e^x is still finite here; log-probabilities are far below
 
+typedef Doubles<LANES / 2>::type half_doubles;
+typedef float half_floats __attribute__((vector_size(2 * LANES)));
+
+NK_INLINE half_doubles load_half_doubles(const float* p) {
+    half_floats v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, half_doubles);
+}
+template <class H>
+NK_INLINE half_doubles load_half_doubles(const H* p) {
+    float wide[LANES];
+    store(wide, load_part(p, LANES / 2, 0.0f));
+    return load_half_doubles(wide);
+}
+
 // Sum of x in doubles throughout: the terms of a gradient cancel, so that float32 sums of them would be off by parts of
 // the largest, not of the result. (The products y dy do not need it: y is small where there are many.)
 template <class T>
 NK_INLINE double double_sum(const T* x, int64_t n) {
-    lane_doubles s0 = {}, s1 = {};
+    constexpr int half = LANES / 2;
+    half_doubles sum[4] = {};
     int64_t i = 0;
     for (; n - i >= 2 * LANES; i += 2 * LANES) {
-        s0 += load_doubles(x + i);
-        s1 += load_doubles(x + i + LANES);
+        for (int k = 0; k < 4; ++k) sum[k] += load_half_doubles(x + i + k * half);
     }
-    for (; i < n; i += LANES) s0 += to_doubles(load_up_to(x + i, part(n - i), 0.0f));
-    return horizontal_sum(s0 + s1);
+    double total = 0.0;
+    const half_doubles pairs = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int lane = 0; lane < half; ++lane) total += pairs[lane];
+    for (; i < n; i += LANES) total += horizontal_sum(to_doubles(load_up_to(x + i, part(n - i), 0.0f)));
+    return total;
 }
 
 template <class T>

@@ -30,6 +30,7 @@ struct Summation {
     Reference reference;
     vf ceiling;
     vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    lane_doubles wide = {};  // in place of s0 ... s3 where accuracy is asked for
 
     NK_INLINE explicit Summation(Partial& partial, float first_maximum)
         : p(partial), reference(reference_at(reference_for(first_maximum))) {
@@ -51,6 +52,7 @@ struct Summation {
         s1 *= factor;
         s2 *= factor;
         s3 *= factor;
+        wide *= static_cast<double>(factor);
         p.sum *= static_cast<double>(factor);
         reference = reference_at(next);
         p.reference = next;
@@ -69,6 +71,10 @@ struct Summation {
             store(e + 2 * LANES, e2);
             store(e + 3 * LANES, e3);
         }
+        if (High) {
+            wide += (to_doubles(e0) + to_doubles(e1)) + (to_doubles(e2) + to_doubles(e3));
+            return;
+        }
         s0 += e0;
         s1 += e1;
         s2 += e2;
@@ -76,6 +82,11 @@ struct Summation {
     }
 
     NK_INLINE void flush() {
+        if (High) {
+            p.sum += horizontal_sum(wide);
+            wide = lane_doubles{};
+            return;
+        }
         p.sum += horizontal_sum((s0 + s1) + (s2 + s3));
         s0 = s1 = s2 = s3 = vf{};
     }
@@ -97,7 +108,7 @@ NK_INLINE void sum_exponentials_beside(const T* x, float* e, int64_t n, Partial&
     Summation<High, Keep> state(p, chunk_maximum(x, n));
     int64_t i = 0;
     while (n - i >= CHUNK) {
-        const int64_t end = i + smaller(High ? SMALL_BLOCK : BLOCK, (n - i) / CHUNK * CHUNK);
+        const int64_t end = i + smaller(BLOCK, (n - i) / CHUNK * CHUNK);
         for (; i < end; i += CHUNK) {
             const char* ahead = reinterpret_cast<const char*>(x + i) + PREFETCH_BYTES;
             for (size_t line = 0; line < CHUNK * sizeof(T); line += 64) prefetch(ahead + line);

@@ -33,21 +33,24 @@ struct ProductLog {
     NK_INLINE explicit ProductLog(double log_sum) {
         typedef Doubles<8>::type doubles;
         typedef float singles __attribute__((vector_size(32)));
-        double best_first = 1.0, best_second = 0.0, smallest = __builtin_inf();
-        const doubles step = {0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0};
-        for (int k = 0; k < CANDIDATES; k += 8) {
-            const doubles p = 1.0 + (step + static_cast<double>(k)) * SPACING;
-            const doubles q = __builtin_convertvector(__builtin_convertvector(log_sum / p, singles), doubles);
-            const doubles miss = p * q - log_sum;  // exact: 48 bits
-            for (int lane = 0; lane < 8; ++lane) {
-                if (!(__builtin_fabs(miss[lane]) < smallest)) continue;
-                smallest = __builtin_fabs(miss[lane]);
-                best_first = p[lane];
-                best_second = q[lane];
-            }
+        const doubles l = log_sum - doubles{};
+        doubles p = {1.0, 1.0 + SPACING, 1.0 + 2 * SPACING, 1.0 + 3 * SPACING, 1.0 + 4 * SPACING, 1.0 + 5 * SPACING,
+                     1.0 + 6 * SPACING, 1.0 + 7 * SPACING};
+        doubles best_first = p, best_second = {}, smallest = doubles{} + __builtin_inf();
+#pragma GCC unroll 4  // the reciprocals are constants then
+        for (int k = 0; k < CANDIDATES; k += 8, p += 8 * SPACING) {
+            const doubles reciprocal = 1.0 / p;
+            const doubles q = __builtin_convertvector(__builtin_convertvector(l * reciprocal, singles), doubles);
+            const doubles miss = (p * q - l) * (p * q - l);  // the difference is exact: 48 bits
+            const auto better = miss < smallest;
+            smallest = better ? miss : smallest;
+            best_first = better ? p : best_first;
+            best_second = better ? q : best_second;
         }
-        first = broadcast(static_cast<float>(best_first));
-        second = broadcast(static_cast<float>(best_second));
+        int best = 0;
+        for (int lane = 1; lane < 8; ++lane) best = smallest[lane] < smallest[best] ? lane : best;
+        first = broadcast(static_cast<float>(best_first[best]));
+        second = broadcast(static_cast<float>(best_second[best]));
     }
     NK_INLINE vf operator()(vf x) const { return fnma(first, second, x); }
 

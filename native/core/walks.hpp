@@ -5,8 +5,7 @@
 namespace {
 
 constexpr int CHUNK = 4 * LANES;
-// Elements summed in float32 before they go into a double: 16 to a lane and accumulator, 4 where accuracy is asked for.
-constexpr int64_t BLOCK = 16 * CHUNK, SMALL_BLOCK = 4 * CHUNK;
+constexpr int64_t BLOCK = 16 * CHUNK;     // elements summed in float32 before they go into a double
 constexpr int64_t PREFETCH_BYTES = 2048;  // how far ahead the reading passes ask for memory
 
 NK_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

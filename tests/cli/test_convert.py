@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -44,6 +45,20 @@ def test_converts_keeps_and_replays(normkit, tmp_path):
     assert json.loads(again.out)["changes"] == told["changes"]
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "again").eval()(x), new(x))
+
+
+def test_options_are_the_rules_own(normkit):
+    assert normkit(*MODEL, "--to", "group-norm", "--option", "groups=4", "--out", "one").code == 0
+    assert load("one")[1].num_groups == 4
+    several = ("weight-standardization.variant=timm", "batch-channel-norm.groups=2", "batch-channel-norm.style=batch")
+    options = [word for option in several for word in ("--option", option)]
+    options += ["--option", "batch-channel-norm.speed=none", "--option", "batch-channel-norm.fit=false"]
+    done = normkit(*MODEL, "--to", "weight-standardization,batch-channel-norm", *options, "--out", "two")
+    assert done.code == 0, done.err
+    steps = json.loads((Path("two") / "recipe.json").read_text())["steps"]
+    assert steps[0]["options"] == {"fit": True, "variant": "timm"}
+    assert steps[1]["options"] == {"fit": False, "groups": 2, "style": "batch", "speed": None}
+    assert load("two")[1].num_groups == 2
 
 
 def test_overwrites_only_with_force(normkit):
@@ -102,7 +117,15 @@ def test_another_recipe_than_the_one_named_is_never_replayed(normkit):
         ((*MODEL, "--to", "fold", "--tolerance", "0"), "where 0e+00 is allowed"),
         ((*MODEL[:2], "--to", "fold"), "pass example="),
         (("--replay", "nowhere/recipe.json"), "no such file"),
-        (("--replay", "x", "--to", "fold"), "leave --to out"),
+        (("--replay", "x", "--to", "fold"), "leave --to and --option out"),
+        (("--replay", "x", "--option", "groups=2"), "leave --to and --option out"),
+        ((*MODEL, "--to", "group-norm", "--option", "group=2"), "has no option group: it has fit, groups"),
+        ((*MODEL, "--to", "fold", "--option", "groups=2"), "has no option groups: it has none"),
+        ((*MODEL, "--to", "group-norm", "--option", "groups"), "write KEY=VALUE"),
+        ((*MODEL, "--to", "group-norm", "--option", "groups=2", "--option", "groups=4"), "groups is given twice"),
+        ((*MODEL, "--to", "group-norm", "--option", "groups=few"), "'auto' or a whole number of at least 1, got 'few'"),
+        ((*MODEL, "--to", "group-norm", "--option", "fold.groups=2"), "names no rule 'fold' but group-norm"),
+        ((*MODEL, "--to", "fold,group-norm", "--option", "groups=2"), "so write RULE.groups=VALUE"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(normkit, tmp_path, arguments, message: str):

@@ -161,7 +161,7 @@ def test_treat_saves_the_model_and_shows_before_and_after(folder: Path, diagnose
     assert names == {"report.html", "treated/model.safetensors", "treated/recipe.json"}
     again = diagnose(*arguments, "--out", "out")
     assert again.returncode == 2
-    assert "not empty" in again.stderr
+    assert "holds a treated model already" in again.stderr
 
 
 @pytest.mark.parametrize(("grave", "code"), [("act", 3), ("watch", 3)])

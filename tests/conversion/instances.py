@@ -12,10 +12,15 @@ __all__ = ["PATIENTS", "Patient", "conv_net", "encoder", "excite", "images", "re
 
 @dataclass(frozen=True)
 class Patient:
-    """A network and batches that it takes."""
+    """A network and batches that it takes.
+
+    `reachable` is, for a calibrated rule, a network whose function on its data the new layers can compute exactly, so
+    that a fit must find it; why they can stands where it is built.
+    """
 
     build: Callable[[], nn.Module]
     data: Callable[[], list[Tensor]]
+    reachable: "Patient | None" = None
 
 
 def excite(model: nn.Module, spread: float = 0.3) -> nn.Module:
@@ -123,13 +128,71 @@ def encoder(
     return excite(nn.TransformerEncoder(layer, layers, norm=final, enable_nested_tensor=False))
 
 
+def shuffled_images() -> list[Tensor]:
+    """One image, its pixels in another order in each sample: what a pointwise net makes of it has the same moments."""
+    generator = torch.Generator().manual_seed(5)
+    image = torch.randn(3, 16, generator=generator, dtype=torch.float64) + 0.4
+    orders = [torch.randperm(16, generator=generator) for _ in range(12)]
+    return list(torch.stack([image[:, order] for order in orders]).unflatten(2, (4, 4)).split(6))
+
+
+def even_images() -> list[Tensor]:
+    """Images of one colour each, 6 and their negatives: no variance within an image, and mean 0 over all of them."""
+    colours = torch.randn(6, 3, 1, 1, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return [part.repeat(1, 1, 4, 4) for part in (colours, -colours)]
+
+
+def pointwise(act: nn.Module, data: list[Tensor], gains: tuple[float, ...], shift: float) -> nn.Module:
+    """1 × 1 convolution, BatchNorm, activation, twice, in float64.
+
+    Filters have mean 0, so that they are blind to a shift that all channels have, and outputs of spread 1 on the data.
+    The BatchNorm is y = g x + shift.
+    """
+    torch.manual_seed(14)
+    net = nn.Sequential()
+    for inputs, outputs in ((3, 8), (8, 12)):
+        conv, norm = nn.Conv2d(inputs, outputs, 1, bias=False).double(), nn.BatchNorm2d(outputs).double()
+        with torch.no_grad():
+            conv.weight -= conv.weight.mean(1, keepdim=True)
+            norm.weight.copy_(torch.tensor(gains).repeat(outputs)[:outputs])
+            norm.bias.fill_(shift)
+            conv.weight /= conv(net(torch.cat(data))).std((0, 2, 3), correction=0).view(-1, 1, 1, 1)
+            norm.running_var.fill_(1 - norm.eps)
+        net.extend([conv, norm.eval(), act])
+    return net
+
+
+def affine_net() -> nn.Module:
+    """All samples have the same moments: a norm of groups or samples is an affine map of each channel, as the old one.
+
+    The filters have mean 0: standardisation takes nothing from them but their scale.
+    """
+    return pointwise(nn.ReLU(), shuffled_images(), (1.0, 0.5, -2.0), 0.3)
+
+
+def gated_net() -> nn.Module:
+    """SiLU(g x) is g x·σ(g x), with v = g on the grid of S0, and the deviation that it divides by is one for all."""
+    return pointwise(nn.SiLU(), shuffled_images(), (1.0, 0.5, 2.0, -1.0), 0.0)
+
+
+def open_net() -> nn.Module:
+    """Of 12 values with mean 0 and spread 1 none is beyond √11, so the norm's x + 5 is positive and ReLU the identity.
+
+    With v = 0.25, B0's v x + sqrt(0 + ε) stays below 0.83 + 0.04 for its ε = 0.001, so that its maximum is the batch's
+    deviation and its output γ x + β.
+    """
+    return pointwise(nn.ReLU(), even_images(), (1.0,), 5.0)
+
+
+_AFFINE = Patient(affine_net, shuffled_images)
+
 PATIENTS: dict[str, Patient] = {
-    "batch-channel-norm": Patient(conv_net, images),
-    "evonorm-b0": Patient(residual_net, images),
-    "evonorm-s0": Patient(residual_net, images),
+    "batch-channel-norm": Patient(conv_net, images, _AFFINE),
+    "evonorm-b0": Patient(residual_net, images, Patient(open_net, even_images)),
+    "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),
     "fold": Patient(residual_net, images),
-    "group-norm": Patient(conv_net, images),
+    "group-norm": Patient(conv_net, images, _AFFINE),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
-    "weight-standardization": Patient(residual_net, images),
+    "weight-standardization": Patient(residual_net, images, _AFFINE),
 }

@@ -8,6 +8,7 @@ from torch.nn.utils import parametrize
 from normkit.conversion import (
     ConversionError,
     ToBatchChannelNorm,
+    ToEvoNormS0,
     ToGroupNorm,
     ToWeightStandardization,
     convert,
@@ -100,6 +101,34 @@ def test_what_does_not_fit_is_refused(rule, net, reason: str):
     data = [torch.randn(2, 4, 3, 3, 3)] if "BatchNorm3d" in repr(net()) else images()
     with pytest.raises(ConversionError, match=reason):
         convert(net(), rule, data=data)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: ToGroupNorm(groups=0), "at least 1, got 0"),
+        (lambda: ToGroupNorm(groups="some"), "at least 1, got 'some'"),
+        (lambda: ToGroupNorm(groups=True), "at least 1, got True"),
+        (lambda: ToEvoNormS0(groups=0), "at least 1, got 0"),
+        (lambda: ToBatchChannelNorm(groups=-1), "at least 1, got -1"),
+        (lambda: ToBatchChannelNorm(style="foo"), "style is 'estimate' or 'batch', not 'foo'"),
+        (lambda: ToBatchChannelNorm(speed=2.0), r"speed must lie in \[0, 1\]"),
+        (lambda: ToWeightStandardization(variant="foo"), "variant is 'official', 'bcn' or 'timm', not 'foo'"),
+    ],
+)
+def test_an_option_that_can_fit_nowhere_is_refused_when_it_is_given(make, reason: str):
+    with pytest.raises(ValueError, match=reason):
+        make()
+
+
+def test_a_reason_is_given_once_with_the_number_of_its_sites():
+    net = nn.Sequential(*(nn.BatchNorm2d(8) for _ in range(4)))
+    with pytest.raises(ConversionError) as refusal:
+        convert(net, ToGroupNorm(groups=7), data=[torch.randn(2, 8, 3, 3)])
+    told = str(refusal.value)
+    assert told.count("cannot be parted") == 1
+    assert "0 and 3 more: 8 channels cannot be parted into 7 groups" in told
+    assert len(refusal.value.skipped) == 4
 
 
 class Own(nn.BatchNorm2d):

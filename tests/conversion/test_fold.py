@@ -1,5 +1,7 @@
 """BatchNorm is folded into the map before or behind it, and only where that is exact."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -95,6 +97,33 @@ def test_a_linear_layer_over_another_axis_than_the_channels_is_refused(order: in
         net = (nn.BatchNorm1d(4), nn.Linear(5, 6))
     with pytest.raises(ConversionError, match=r"another axis than its channels|other axes than its channels"):
         convert(nn.Sequential(*net), "fold", example=torch.randn(shape))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)),
+        lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+    ],
+)
+def test_as_long_as_there_are_channels_only_the_wrong_site_is_skipped(wrong):
+    """(batch, channels, length) with as many channels as entries: sizes do not tell the axes apart."""
+    right = nn.Sequential(nn.Conv1d(4, 4, 1), nn.BatchNorm1d(4))
+    net, x = settled(right, nn.Tanh(), wrong(), shape=(3, 4, 4))
+    conversion = convert(net, "fold", example=x)
+    assert conversion.max_rel_diff < 1e-12
+    assert [entry["path"].rpartition(".")[0] for entry in conversion.skipped] == ["2"]
+    assert re.search("another axis than its channels|other axes than its channels", conversion.skipped[0]["reason"])
+    assert isinstance(conversion.model[0][1], nn.Identity)
+
+
+def test_a_convolution_of_an_unbatched_signal_is_skipped():
+    """(channels, length) is (batch, channels) to the BatchNorm."""
+    net, x = settled(nn.Conv1d(4, 4, 1), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 4), nn.BatchNorm1d(4), shape=(4, 4))
+    conversion = convert(net, "fold", example=x)
+    assert [entry["path"] for entry in conversion.skipped] == ["1"]
+    assert isinstance(conversion.model[4], nn.Identity)
 
 
 def test_baked_weights_fold():

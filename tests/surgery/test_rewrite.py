@@ -72,7 +72,10 @@ def test_a_rewritten_network_is_saved_whole_and_opened_in_another_process(tmp_pa
     code = "net, x = (torch.load(name, weights_only=False) for name in ('net.pt', 'x.pt')); torch.save(net(x), 'y.pt')"
     places = os.pathsep.join(path for path in sys.path if path)
     subprocess.run(
-        [sys.executable, "-c", f"import torch; {code}"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": places}, check=True
+        [sys.executable, "-c", f"import torch; {code}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": places},
+        check=True,
     )
     assert torch.equal(torch.load(tmp_path / "y.pt"), net(x))
 

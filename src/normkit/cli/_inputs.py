@@ -12,10 +12,10 @@ from normkit import data
 from normkit.extras import require
 from normkit.listing import load
 
-__all__ = ["data_from", "load_weights", "model_from"]
+__all__ = ["data_from", "load_weights", "model_from", "user_object"]
 
 
-def _user_object(reference: str, what: str) -> Any:
+def user_object(reference: str, what: str) -> Any:
     """The object at `package.module:name`, with the current folder importable as `python -m` has it."""
     if ":" not in reference:
         raise ValueError(f"{what} must be written package.module:name, got {reference!r}")
@@ -41,7 +41,7 @@ def model_from(
     if model and hf:
         raise ValueError("--model and --hf both name a model: give one of them")
     if model:
-        made = _user_object(model, "--model")
+        made = user_object(model, "--model")
         built = made if isinstance(made, nn.Module) else made() if callable(made) else made
         if not isinstance(built, nn.Module):
             raise TypeError(
@@ -113,7 +113,7 @@ def data_from(name: str | None, *, batch_size: int, seed: int = 0) -> Iterable[A
     if name is None:
         return None
     if ":" in name:
-        made = _user_object(name, "--data")
+        made = user_object(name, "--data")
         found: Iterable[Any] = made() if callable(made) else made
         return found
     if name.endswith(".npz"):

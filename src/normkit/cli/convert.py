@@ -12,7 +12,7 @@ from torch import nn
 
 from normkit.cli._inputs import data_from, model_from
 from normkit.cli._shell import Debug, Json, emit, progress
-from normkit.conversion import Conversion, convert, reload, rules
+from normkit.conversion import Conversion, Rule, convert, reload, rule_from, rules
 from normkit.data.files import writable_folder
 
 To = Annotated[str | None, typer.Option(help="A rule, or several separated by commas, applied in order.")]
@@ -21,12 +21,19 @@ Checkpoint = Annotated[Path | None, typer.Option(help="Weights for --model: .saf
 Hf = Annotated[Path | None, typer.Option(help="A folder as Hugging Face's save_pretrained writes it.")]
 Data = Annotated[str | None, typer.Option(help="A data set's name, a .npz with X and y, or package.module:function.")]
 Select = Annotated[list[str] | None, typer.Option(help="Only these modules: a path or glob pattern; may be repeated.")]
+Option = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE", help="An option of the rule; with several rules RULE.KEY=VALUE. May be repeated."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for model.safetensors and recipe.json.")]
 Replay = Annotated[Path | None, typer.Option(help="recipe.json of a saved conversion: build the same model again.")]
 
 
 def command(
     to: To = None,
+    option: Option = None,
     model: Model = None,
     checkpoint: Checkpoint = None,
     hf: Hf = None,
@@ -54,7 +61,7 @@ def command(
         writable_folder(out, force=force)  # before the work, not after it
     network, source = model_from(model, checkpoint, hf)
     if replay is not None:
-        conversion = _replayed(replay, network, to)
+        conversion = _replayed(replay, network, to, option)
     else:
         if network is None:
             raise ValueError("name the network to convert with --model or --hf")
@@ -63,7 +70,7 @@ def command(
         with progress("converting"):
             conversion = convert(
                 network,
-                [slug.strip() for slug in to.split(",")],
+                _rules([slug.strip() for slug in to.split(",")], option or []),
                 data=data_from(data, batch_size=batch_size, seed=seed),
                 select=select or None,
                 tolerance=tolerance,
@@ -82,9 +89,40 @@ def command(
     )
 
 
-def _replayed(recipe: Path, network: nn.Module | None, to: str | None) -> Conversion:
-    if to is not None:
-        raise ValueError("--replay does what its recipe says: leave --to out")
+def _rules(slugs: list[str], options: list[str]) -> list[Rule]:
+    """The rules in order, each with those of the options that are meant for it."""
+    chosen: dict[str, dict[str, Any]] = {slug: {} for slug in slugs}
+    for text in options:
+        name, equals, value = text.partition("=")
+        slug, dot, key = name.strip().rpartition(".")
+        if not (equals and key):
+            raise ValueError(f"--option {text!r}: write KEY=VALUE, or RULE.KEY=VALUE with several rules in --to")
+        if not dot and len(chosen) > 1:
+            raise ValueError(f"--option {text!r}: --to names several rules, so write RULE.{key}=VALUE")
+        slug = slug if dot else slugs[0]
+        if slug not in chosen:
+            raise ValueError(f"--option {text!r}: --to names no rule {slug!r} but {', '.join(chosen)}")
+        if key in chosen[slug]:
+            raise ValueError(f"--option {text!r}: {key} is given twice")
+        chosen[slug][key] = _value(value.strip())
+    return [rule_from(slug, chosen[slug]) for slug in slugs]
+
+
+def _value(text: str) -> bool | int | float | str | None:
+    words: dict[str, bool | None] = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _replayed(recipe: Path, network: nn.Module | None, to: str | None, option: list[str] | None) -> Conversion:
+    if to is not None or option:
+        raise ValueError("--replay does what its recipe says: leave --to and --option out")
     if recipe.is_dir():
         return reload(recipe, network)
     if not recipe.is_file():

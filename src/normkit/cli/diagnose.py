@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._inputs import _user_object, data_from, model_from
+from normkit.cli._inputs import user_object, data_from, model_from
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
 
 __all__ = ["command"]
@@ -89,13 +89,14 @@ def _target(out: Path, *, may_replace: bool, treat: bool) -> Path:
     from normkit.data.files import writable_folder
 
     target = writable_folder(out, force=True)
-    if treat:
-        writable_folder(target / "treated", force=may_replace)
+    treated = target / "treated"
+    if treat and not may_replace and treated.exists():
+        raise FileExistsError(f"{treated} holds a treated model already: choose another --out, or pass --force")
     return target
 
 
 def _function(reference: str | None) -> Any:
-    return _user_object(reference, "--loss and --forward") if reference else None
+    return user_object(reference, "--loss and --forward") if reference else None
 
 
 def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | None, seed: int) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from normkit.conversion._framework.convert import convert
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.replay import load, read_recipe, reload, replay
 from normkit.conversion._framework.result import Conversion
-from normkit.conversion._framework.rule import Calibrated, Change, Refusal, Rule, Site, rules
+from normkit.conversion._framework.rule import Calibrated, Change, Refusal, Rule, Site, rule_from, rules
 from normkit.conversion._framework.verify import ConversionError
 from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
@@ -37,5 +37,6 @@ __all__ = [
     "read_recipe",
     "reload",
     "replay",
+    "rule_from",
     "rules",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from normkit.conversion._framework.fitting import fit_affine, fit_groups, set_statistics
-from normkit.conversion._framework.norms import check_own_forward, described
+from normkit.conversion._framework.norms import check_groups, check_own_forward, described
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
 from normkit.nn import BatchChannelNorm2d
@@ -32,6 +32,9 @@ class ToBatchChannelNorm(Calibrated):
             two channels to a group.
         style: `"estimate"` (slowly moving estimates, for less than 8 images a device) or `"batch"`.
         speed: of the estimates; None follows the batch size.
+
+    Raises:
+        ValueError: `groups` is neither, `style` is unknown, or `speed` outside [0, 1].
     """
 
     slug: ClassVar[str] = "batch-channel-norm"
@@ -41,6 +44,11 @@ class ToBatchChannelNorm(Calibrated):
     groups: int | str = "auto"
     style: str = "estimate"
     speed: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_groups(self, self.groups)
+        BatchChannelNorm2d(1, 1, style=self.style, speed=self.speed)  # the layer knows what it takes
 
     def matches(self, site: Site) -> bool:
         """A BatchNorm, or a GroupNorm."""

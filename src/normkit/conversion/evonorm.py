@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normkit.conversion._framework.fitting import Regression, regress, set_statistics
-from normkit.conversion._framework.norms import check_own_forward, described, groups_for
+from normkit.conversion._framework.norms import check_groups, check_own_forward, described, groups_for
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
 from normkit.conversion.fold import affine_of
@@ -99,11 +99,18 @@ class ToEvoNormS0(_Absorbing):
         fit: see `Calibrated`.
         groups: number of channel groups, or `"auto"`: the largest divisor of the channels up to 32 that leaves at least
             two channels to a group.
+
+    Raises:
+        ValueError: `groups` is neither.
     """
 
     slug: ClassVar[str] = "evonorm-s0"
 
     groups: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_groups(self, self.groups)
 
     def layer(self, old: nn.Module, act: bool) -> EvoNorm:
         """An `EvoNorm2dS0` for the norm's channels."""

@@ -68,7 +68,10 @@ class Fold(Rule):
         step = _single(site.producers(), "what stands before it")
         path = _plain_map(site, step, "before it", _MAPS)
         target = submodule(site.model, path)
-        if isinstance(target, nn.Linear) and target.out_features != site.module.num_features:
+        # The channels are the axis behind the batch: that of a linear layer's outputs only where these are (B, C), that
+        # of a convolution's only where they have a batch. Sizes alone do not tell, as (B, L, C) may have L = C.
+        misplaced = any(len(shape) != target.weight.ndim for shape in step.shapes)
+        if misplaced or (isinstance(target, nn.Linear) and target.out_features != site.module.num_features):
             raise Refusal(f"before it stands {path}, whose outputs are another axis than its channels")
         assert site.flow is not None
         if len(site.flow.followers(path)) != 1:
@@ -80,7 +83,10 @@ class Fold(Rule):
         # A convolution pads with zeros, where the BatchNorm's shift would have to stand: linear layers alone are exact.
         path = _plain_map(site, step, "behind it", (nn.Linear,))
         target = submodule(site.model, path)
-        if not isinstance(site.module, nn.BatchNorm1d) or target.in_features != site.module.num_features:
+        assert site.flow is not None
+        (call,) = site.flow.calls(site.path)
+        misplaced = any(len(shape) != 2 for shape in call.shapes)  # see above
+        if misplaced or not isinstance(site.module, nn.BatchNorm1d) or target.in_features != site.module.num_features:
             raise Refusal("a linear layer behind it mixes other axes than its channels")
         return path
 

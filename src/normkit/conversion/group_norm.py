@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normkit.conversion._framework.fitting import fit_affine
-from normkit.conversion._framework.norms import check_own_forward, described, groups_for
+from normkit.conversion._framework.norms import check_groups, check_own_forward, described, groups_for
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Site
 
@@ -28,6 +28,9 @@ class ToGroupNorm(Calibrated):
         fit: see `Calibrated`.
         groups: number of channel groups, or `"auto"`: the largest divisor of the channels up to 32 that leaves at least
             two channels to a group.
+
+    Raises:
+        ValueError: `groups` is neither.
     """
 
     slug: ClassVar[str] = "group-norm"
@@ -35,6 +38,10 @@ class ToGroupNorm(Calibrated):
     about: ClassVar[str] = "BatchNorm"
 
     groups: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_groups(self, self.groups)
 
     def matches(self, site: Site) -> bool:
         """A BatchNorm."""

@@ -41,6 +41,7 @@ class PreRMSNorm(Rule):
 
     Raises:
         ValueError: `tied` is neither.
+        TypeError: `trainable` is no bool.
     """
 
     slug: ClassVar[str] = "pre-rmsnorm"
@@ -53,6 +54,8 @@ class PreRMSNorm(Rule):
     def __post_init__(self) -> None:
         if self.tied not in ("untie", "recentre"):
             raise ValueError(f'tied is "untie" or "recentre", got {self.tied!r}')
+        if not isinstance(self.trainable, bool):
+            raise TypeError(f"trainable is True or False, got {self.trainable!r}")
 
     @property
     def remark(self) -> str:

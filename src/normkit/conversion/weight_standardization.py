@@ -9,6 +9,7 @@ Source: Qiao et al. 2020, arXiv:1903.10520, section 3.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -17,6 +18,7 @@ from torch.nn.utils import parametrize
 from normkit.conversion._framework.fitting import refit
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
+from normkit.functional import weight_standardize
 from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
 from normkit.surgery import submodule, ties
 from normkit.weights import weight_standardization
@@ -34,6 +36,9 @@ class ToWeightStandardization(Calibrated):
     Args:
         fit: fit the norm behind each convolution so that it gives what it gave before (see `Calibrated`).
         variant: how σ is formed, see `normkit.weights.weight_standardization`.
+
+    Raises:
+        ValueError: `variant` is unknown.
     """
 
     slug: ClassVar[str] = "weight-standardization"
@@ -41,6 +46,10 @@ class ToWeightStandardization(Calibrated):
     about: ClassVar[str] = "convolution"
 
     variant: str = "official"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weight_standardize(torch.ones(1, 2), self.variant)  # the function knows its variants
 
     def matches(self, site: Site) -> bool:
         """A convolution."""

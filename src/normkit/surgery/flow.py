@@ -23,6 +23,7 @@ class Step:
         reads: indices of the steps whose output it reads.
         function: of a function, the object that was called.
         arguments: of a function, its arguments that are no tensors (by keyword; positional ones by their number).
+        shapes: of the tensors that came out; empty where the flow was traced without an example.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Step:
     reads: tuple[int, ...] = ()
     function: Callable[..., Any] | None = field(default=None, compare=False)
     arguments: dict[str | int, Any] = field(default_factory=dict, compare=False)
+    shapes: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

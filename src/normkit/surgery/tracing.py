@@ -1,6 +1,7 @@
 """Record the data flow of a network: by running it on an example, or by torch.fx where none is given."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -53,7 +54,7 @@ class _Recorder(TorchFunctionMode):
         self.depth = 0
 
     def add(self, step: Step, made: Any) -> None:
-        self.steps.append(step)
+        self.steps.append(replace(step, shapes=tuple(tuple(tensor.shape) for tensor in tensors(made))))
         for tensor in tensors(made):
             self.producer[id(tensor)] = step.index
             self.kept.append(tensor)

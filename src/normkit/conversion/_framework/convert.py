@@ -206,9 +206,16 @@ def _require_changes(steps: Sequence[Rule], passes: Sequence[Pass]) -> None:
     if any(done.plan for done in passes):
         return
     skipped = [entry for done in passes for entry in done.skipped]
-    reasons = dict.fromkeys(f"{entry['path'] or 'the model'}: {entry['reason']}" for entry in skipped)
-    shown = "; ".join([*reasons][:5]) + (f"; and {len(reasons) - 5} more" if len(reasons) > 5 else "")
+    places: dict[str, list[str]] = {}
+    for entry in skipped:
+        places.setdefault(entry["reason"], []).append(entry["path"] or "the model")
+    reasons = [f"{_several([*dict.fromkeys(paths)])}: {reason}" for reason, paths in places.items()]
+    shown = "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more reasons" if len(reasons) > 5 else "")
     raise ConversionError(f"{', '.join(rule.slug for rule in steps)}: nothing could be converted: {shown}", skipped)
+
+
+def _several(paths: Sequence[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def _refuse_wrapped(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from normkit.conversion._framework.rule import Refusal
 
-__all__ = ["check_own_forward", "described", "groups_for"]
+__all__ = ["check_groups", "check_own_forward", "described", "groups_for"]
 
 
 def check_own_forward(norm: nn.Module) -> None:
@@ -28,6 +28,17 @@ def described(norm: nn.Module) -> tuple[int, float, dict[str, Any]]:
     tensor = next((one for one in [*norm.parameters(), *norm.buffers()] if one.is_floating_point()), torch.zeros(()))
     assert isinstance(norm.eps, float)
     return channels, norm.eps, {"device": tensor.device, "dtype": tensor.dtype}
+
+
+def check_groups(rule: object, groups: object) -> None:
+    """Refuse what can be no number of groups, whatever the channels.
+
+    Raises:
+        ValueError: it is neither "auto" nor a whole number of at least 1.
+    """
+    whole = isinstance(groups, int) and not isinstance(groups, bool)
+    if groups != "auto" and not (whole and groups >= 1):  # type: ignore[operator]
+        raise ValueError(f"{type(rule).__name__}: groups is 'auto' or a whole number of at least 1, got {groups!r}")
 
 
 def groups_for(channels: int, groups: int | str) -> int:

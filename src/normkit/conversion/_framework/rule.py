@@ -13,7 +13,7 @@ from normkit.surgery import Flow, Step, paths
 if TYPE_CHECKING:
     from normkit.conversion._framework.pairs import Pairs
 
-__all__ = ["Calibrated", "Change", "Kind", "Refusal", "Rule", "Site", "resolve", "rules"]
+__all__ = ["Calibrated", "Change", "Kind", "Refusal", "Rule", "Site", "resolve", "rule_from", "rules"]
 
 Kind = Literal["exact", "calibrated", "fresh"]
 
@@ -164,10 +164,18 @@ class Calibrated(Rule):
     Args:
         fit: fit statistics and affine parameters so that the network's function is kept as well as it can be
             (needs `data`); with False they start where the old layer's values put them, and training must follow.
+
+    Raises:
+        TypeError: `fit` is no bool.
     """
 
     kind: ClassVar[Kind] = "calibrated"
     fit: bool = True
+
+    def __post_init__(self) -> None:
+        """Options are checked where they are given, not at each site (a subclass calls this first)."""
+        if not isinstance(self.fit, bool):
+            raise TypeError(f"{type(self).__name__}: fit is True or False, got {self.fit!r}")
 
     @property
     def promise(self) -> Kind:
@@ -216,13 +224,16 @@ def _rule(entry: object) -> Rule:
 
 
 def rule_from(slug: str, options: dict[str, Any]) -> Rule:
-    """The rule of a recipe.
+    """The rule of that slug with these options, as a recipe or a command line names them.
 
     Raises:
-        ValueError: this version of normkit has no such rule, or the rule no such option.
+        ValueError: this version of normkit has no such rule, or the rule no such option; names those that there are.
+        ValueError, TypeError: as the rule itself says of its options.
     """
     kind = type(_rule(slug))
-    unknown = set(options) - {entry.name for entry in fields(kind)}
+    known = [entry.name for entry in fields(kind)]
+    unknown = set(options) - set(known)
     if unknown:
-        raise ValueError(f"the rule {slug!r} has no option {', '.join(sorted(unknown))}")
+        there = f"it has {', '.join(known)}" if known else "it has none"
+        raise ValueError(f"the rule {slug!r} has no option {', '.join(sorted(unknown))}: {there}")
     return kind(**options)

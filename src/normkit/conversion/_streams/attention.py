@@ -59,7 +59,7 @@ class CompressedSelfAttention(nn.Module):
         if batched and not self.batch_first:
             x = x.transpose(0, 1)
         q, k, v = (self._heads(part) for part in F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1))
-        mask = self._mask(attn_mask, key_padding_mask, x.shape[0], q)
+        mask = self._mask(attn_mask, key_padding_mask, q)
         p = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=is_causal and mask is None)
         out = self.out_proj(out.transpose(1, 2).flatten(2))
@@ -70,15 +70,15 @@ class CompressedSelfAttention(nn.Module):
     def _heads(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch heads length head"]:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, batch: int, q: Tensor) -> Tensor | None:
+    def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
         """Both masks as one that is added: (B or 1, h or 1, L, L)."""
         merged: Tensor | None = None
         if attn_mask is not None:
             merged = _additive(attn_mask, q)
-            per_head = (batch, self.num_heads)
+            per_head = q.shape[:2]
             merged = merged[None, None] if merged.ndim == 2 else merged.unflatten(0, per_head)
         if padding is not None:
-            keys = _additive(padding, q).reshape(batch, 1, 1, -1)
+            keys = _additive(padding, q).reshape(q.shape[0], 1, 1, -1)
             merged = keys if merged is None else merged + keys
         return merged
 
