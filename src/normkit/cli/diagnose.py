@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._inputs import user_object, data_from, model_from
+from normkit.cli._inputs import data_from, model_from, user_object
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
 
 __all__ = ["command"]

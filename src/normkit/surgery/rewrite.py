@@ -121,8 +121,11 @@ class _Rewritten:
         """The class, made once."""
         rewritten, kind = self, self.kind
 
-        def reduced(module: nn.Module, protocol: int) -> tuple[Any, ...]:
-            function, arguments, *rest = kind.__reduce_ex__(module, protocol)  # type: ignore[misc]
+        def reduced(module: nn.Module, protocol: int) -> str | tuple[Any, ...]:
+            made = kind.__reduce_ex__(module, protocol)
+            if isinstance(made, str):  # the name of a global, by which its class wants it found
+                return made
+            function, arguments, *rest = made
             plain = tuple(kind if argument is type(module) else argument for argument in arguments)
             return (_rebuilt, (rewritten, function, plain), *rest)
 
