@@ -13,21 +13,23 @@ constexpr int64_t HUGE_PAGES_FROM = 4 << 20;  // bytes of a fresh output
 // What short_rows needs of torch; `view` is null until use_torch has found all of it.
 struct Torch {
     int (*view)(PyObject*, DlpackTensor*);
-    PyObject *tensor, *empty_like, *active_modes, *get_num_threads, *requires_grad;
+    PyObject *tensor, *empty_like, *empty, *active_modes, *get_num_threads;
+    PyObject *requires_grad, *shape;  // names of attributes
 };
 Torch torch = {};
 
-// use_torch(Tensor, empty_like, active_modes, get_num_threads, exchange capsule) -> whether short_rows can work.
+// use_torch(Tensor, empty_like, empty, active_modes, get_num_threads, exchange capsule) -> whether short_rows can work.
 // active_modes() is the number of dispatch modes at work: FakeTensor, make_fx, torch.export.
 PyObject* py_use_torch(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 5) return PyErr_Format(PyExc_TypeError, "use_torch takes 5 arguments, got %zd", count);
-    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[4], "dlpack_exchange_api"));
+    if (count != 6) return PyErr_Format(PyExc_TypeError, "use_torch takes 6 arguments, got %zd", count);
+    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[5], "dlpack_exchange_api"));
     if (!table) return nullptr;
     if (table->major != 1 || !table->view) Py_RETURN_FALSE;
     PyObject* requires_grad = PyUnicode_InternFromString("requires_grad");
-    if (!requires_grad) return nullptr;
-    for (int k = 0; k < 4; ++k) Py_INCREF(given[k]);
-    torch = {table->view, given[0], given[1], given[2], given[3], requires_grad};
+    PyObject* shape = PyUnicode_InternFromString("shape");
+    if (!requires_grad || !shape) return nullptr;
+    for (int k = 0; k < 5; ++k) Py_INCREF(given[k]);
+    torch = {table->view, given[0], given[1], given[2], given[3], given[4], requires_grad, shape};
     Py_RETURN_TRUE;
 }
 
@@ -53,7 +55,13 @@ bool overlap_in_part(const DenseRows& x, const DenseRows& y) {
     return distance != 0 && distance < bytes && -distance < bytes;
 }
 
-bool can_take(const DenseRows& x, const DenseRows& y) {
+bool lie_apart(const DenseRows& x, const DenseRows& y) {
+    return x.data + x.elements() <= y.data || y.data + y.elements() <= x.data;
+}
+
+// Whether y has room for a result per row (log-sum-exp) or per element of x.
+bool can_take(long operation, const DenseRows& x, const DenseRows& y) {
+    if (operation == LOGSUMEXP) return y.elements() == x.count && lie_apart(x, y);
     return y.size == x.size && y.count == x.count && !overlap_in_part(x, y);
 }
 
@@ -69,11 +77,22 @@ PyObject* run_rows(long operation, const DenseRows& x, const DenseRows& y) {
     return threads < 0 ? nullptr : run_job(job, static_cast<int>(threads), false);
 }
 
-// A fresh tensor like x and its rows; null and an exception if there is none, null alone if it is of another kind.
-PyObject* fresh_rows(PyObject* x, const DenseRows& rows, DenseRows& fresh) {
-    PyObject* y = PyObject_CallFunctionObjArgs(torch.empty_like, x, nullptr);
+// A tensor of the shape of x without its last axis.
+PyObject* one_per_row(PyObject* x) {
+    PyObject* shape = PyObject_GetAttr(x, torch.shape);
+    PyObject* leading = shape ? PySequence_GetSlice(shape, 0, PySequence_Size(shape) - 1) : nullptr;
+    PyObject* y = leading ? PyObject_CallFunctionObjArgs(torch.empty, leading, nullptr) : nullptr;
+    Py_XDECREF(leading);
+    Py_XDECREF(shape);
+    return y;
+}
+
+// A fresh tensor for the result and its rows; null and an exception if there is none, null alone if it is of another
+// kind than x (torch.empty follows the default dtype and device).
+PyObject* fresh_rows(long operation, PyObject* x, const DenseRows& rows, DenseRows& fresh) {
+    PyObject* y = operation == LOGSUMEXP ? one_per_row(x) : PyObject_CallFunctionObjArgs(torch.empty_like, x, nullptr);
     if (!y) return nullptr;
-    if (!dense_rows(torch.view, y, fresh) || !can_take(rows, fresh)) {
+    if (!dense_rows(torch.view, y, fresh) || !can_take(operation, rows, fresh)) {
         Py_DECREF(y);
         return nullptr;
     }
@@ -83,7 +102,7 @@ PyObject* fresh_rows(PyObject* x, const DenseRows& rows, DenseRows& fresh) {
 }
 
 // short_rows(operation, x, out=None) -> the result, or None where x, or out, is not plainly dense float32 rows on the
-// CPU. An `out` must have the shape of x: the caller has made sure of it.
+// CPU. An `out` must have the shape of the result: the caller has made sure of it.
 PyObject* py_short_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     if (count != 2 && count != 3) return PyErr_Format(PyExc_TypeError, "short_rows takes 2 or 3 arguments, got %zd", count);
     const long operation = PyLong_AsLong(given[0]);
@@ -91,17 +110,17 @@ PyObject* py_short_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     PyObject* x = given[1];
     PyObject* out = count == 3 && given[2] != Py_None ? given[2] : nullptr;
     DenseRows rows, destination;
-    if (!torch.view || (operation != SOFTMAX && operation != LOG_SOFTMAX)) Py_RETURN_NONE;
+    if (!torch.view || (operation != SOFTMAX && operation != LOG_SOFTMAX && operation != LOGSUMEXP)) Py_RETURN_NONE;
     if (!is_plain(x) || (out && !is_plain(out)) || number_from(torch.active_modes) != 0) {
         if (PyErr_Occurred()) return nullptr;
         Py_RETURN_NONE;
     }
     if (!dense_rows(torch.view, x, rows)) Py_RETURN_NONE;
     if (out) {
-        if (!dense_rows(torch.view, out, destination) || !can_take(rows, destination)) Py_RETURN_NONE;
+        if (!dense_rows(torch.view, out, destination) || !can_take(operation, rows, destination)) Py_RETURN_NONE;
         Py_INCREF(out);
     } else {
-        out = fresh_rows(x, rows, destination);
+        out = fresh_rows(operation, x, rows, destination);
         if (!out && PyErr_Occurred()) return nullptr;
         if (!out) Py_RETURN_NONE;
     }

@@ -55,6 +55,7 @@ def softmax_float32(x: int, out: int, rows: int, dim: int, threads: int, /) -> N
 def use_torch(
     tensor: type[Tensor],
     empty_like: Callable[[Tensor], Tensor],
+    empty: Callable[..., Tensor],
     active_modes: Callable[[], int],
     get_num_threads: Callable[[], int],
     exchange: object,

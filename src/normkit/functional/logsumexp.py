@@ -10,12 +10,16 @@ from collections.abc import Iterator, Sequence
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from normkit.kernels import reference
 from normkit.kernels.arguments import axis, check_float, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
+from normkit.kernels.softmax import LOGSUMEXP_CODE, short_rows, short_rows_into
 
 __all__ = ["logsumexp"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 
 def logsumexp(
@@ -45,6 +49,12 @@ def logsumexp(
             gradient is asked for as well.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
+    usual = isinstance(dim, int) and (dim == -1 or dim == input.ndim - 1) and not keepdim and kernel is None
+    if usual and forward_ad._current_level < 0 and not (switched_off or _compiling()):
+        total = short_rows(LOGSUMEXP_CODE, input) if out is None else short_rows_into(LOGSUMEXP_CODE, input, out)
+        if total is not None:
+            return total
     check_float("logsumexp", input)
     axes = [axis(input, one) for one in ([dim] if isinstance(dim, int) else dim)]
     if not axes or len(set(axes)) < len(axes):

@@ -33,6 +33,7 @@ AVAILABLE: bool = not WHY_NOT
 
 __all__ = [
     "AVAILABLE",
+    "LOGSUMEXP",
     "LOG_SOFTMAX",
     "SOFTMAX",
     "WHY_NOT",
@@ -48,7 +49,7 @@ __all__ = [
     "supports",
 ]
 
-SOFTMAX, LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
+SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
 OPERATIONS = ("softmax", "log_softmax", "logsumexp")
 HUGE_PAGES_FROM = 4 << 20  # bytes of a fresh output from which on huge pages are asked for
 
@@ -74,14 +75,15 @@ if AVAILABLE:
     }
 
 
-# (operation, x, out=None) -> the result, or None. SOFTMAX or LOG_SOFTMAX along the last axis of dense float32 rows on
-# the CPU that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work.
-# An `out` must have the shape of `x`. None in place of the function: torch is older than 2.10 and offers no table.
+# (operation, x, out=None) -> the result, or None. An operation along the last axis of dense float32 rows on the CPU
+# that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work. An `out`
+# must have the shape of the result. None in place of the function: torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
 if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
     _usable = _native.use_torch(
         Tensor,
         torch.empty_like,
+        torch.empty,
         torch._C._len_torch_dispatch_stack,
         torch.get_num_threads,
         Tensor.__dlpack_c_exchange_api__,
@@ -186,7 +188,7 @@ def logsumexp(
     flags = _flags(accuracy, False, deterministic, None)
     if _contiguous_rows(dim, x) and x.shape[-1] and (out is None or out.is_contiguous()):
         total = x.new_empty(x.shape[:-1]) if out is None else out
-        _run_rows(_LOGSUMEXP, x, None, total, flags)
+        _run_rows(LOGSUMEXP, x, None, total, flags)
         return total
     x, layout = _readable(x, dim)
     shape = [*x.shape]
@@ -200,7 +202,7 @@ def logsumexp(
     if layout.dim == 0:
         total.fill_(-torch.inf)
     else:
-        _run(_LOGSUMEXP, x, None, total, layout, layout.stride, flags)
+        _run(LOGSUMEXP, x, None, total, layout, layout.stride, flags)
     return total if out is None or total is out else out.copy_(total)
 
 

@@ -21,6 +21,7 @@ from normkit.kernels import derivatives, native, operators
 from normkit.kernels.dispatch import KernelError, forward_mode, tracing
 
 __all__ = [
+    "LOGSUMEXP_CODE",
     "LOG_SOFTMAX_CODE",
     "SOFTMAX_CODE",
     "WHY_NOT",
@@ -36,8 +37,9 @@ __all__ = [
 ]
 
 WHY_NOT: str = native.WHY_NOT
-SOFTMAX_CODE: int = getattr(native, "SOFTMAX", 0)
-LOG_SOFTMAX_CODE: int = getattr(native, "LOG_SOFTMAX", 1)
+SOFTMAX_CODE: int = native.SOFTMAX
+LOG_SOFTMAX_CODE: int = native.LOG_SOFTMAX
+LOGSUMEXP_CODE: int = native.LOGSUMEXP
 # So few elements leave their gradient to torch's own node: to make one in Python costs more than the kernels do.
 _SMALL = 2048
 
@@ -59,7 +61,7 @@ short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows
 
 def short_rows_into(operation: int, x: Tensor, out: Tensor) -> Tensor | None:
     """As `short_rows`, into `out`, which may be `x` itself; None where `out` does not plainly fit as well."""
-    if native.short_rows is None or out.shape != x.shape:
+    if native.short_rows is None or out.shape != (x.shape[:-1] if operation == LOGSUMEXP_CODE else x.shape):
         return None
     y = native.short_rows(operation, x, out)
     if y is not None:
