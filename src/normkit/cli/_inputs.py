@@ -1,6 +1,5 @@
 """What a person brings on the command line, as objects: a model, its weights, data."""
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ __all__ = ["data_from", "load_weights", "model_from", "user_object"]
 
 
 def user_object(reference: str, what: str) -> Any:
-    """The object at `package.module:name`, with the current folder importable as `python -m` has it."""
+    """The object at `package.module:name`; the current folder is importable."""
     if ":" not in reference:
         raise ValueError(f"{what} must be written package.module:name, got {reference!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     return load(reference)
 
 

@@ -140,6 +140,8 @@ def _fail(error: BaseException, code: int) -> Never:
 
 def main() -> None:
     """Run the command line; every error is one line on stderr (`--debug` adds the traceback)."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the reader's own package.module:name, as `python -m` finds it
     try:
         code = app(standalone_mode=False)
     except typer.Exit as exit_:

@@ -28,6 +28,7 @@ Option = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for model.safetensors and recipe.json.")]
+_FAR = 0.1  # relative difference of the outputs from which on a fitted network is another function
 Replay = Annotated[Path | None, typer.Option(help="recipe.json of a saved conversion: build the same model again.")]
 
 
@@ -149,6 +150,8 @@ def _show(console: Console, conversion: Conversion, out: Path | None) -> None:
         console.print(f"in the model's own dtype: {conversion.own_dtype['max_rel_diff']:.2e} relative")
     if conversion.time_ratio is not None:
         console.print(f"time before / time now: {conversion.time_ratio:.2f} (evaluation, this machine)")
+    if conversion.kind == "calibrated" and (conversion.max_rel_diff or 0) > _FAR:
+        console.print(Text("note: fitted as near as the data allow, which is not near: train it before use", "red"))
     for remark in conversion.remarks:
         console.print(Text(f"note: {remark}"))
     if out is not None and not conversion.dry_run:

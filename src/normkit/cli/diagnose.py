@@ -1,5 +1,6 @@
 """`normkit diagnose`: measure what is mis-scaled, treat it, and see whether it helped."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,9 @@ def command(
         bool, typer.Option("--self-test", help="Try every probe on networks of known health.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier run in --out.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the treated model of an earlier run in --out.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -57,6 +60,7 @@ def command(
     else:
         diagnosis, treatment = _own(
             {"model": model, "checkpoint": checkpoint, "hf": hf},
+            data,
             data_from(data, batch_size=batch_size, seed=seed),
             {"loss": _function(loss), "forward": _function(forward), "max_batches": max_batches, "seed": seed},
             probes,
@@ -112,7 +116,12 @@ def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | No
 
 
 def _own(
-    named: dict[str, Any], batches: Any, options: dict[str, Any], probes: str | None, treatment: tuple[Any, int] | None
+    named: dict[str, Any],
+    data: str | None,
+    batches: Any,
+    options: dict[str, Any],
+    probes: str | None,
+    treatment: tuple[Any, int] | None,
 ) -> tuple[Any, Any]:
     from normkit.diagnosis import diagnose, treat
 
@@ -122,7 +131,10 @@ def _own(
     _say_costs(probes)
     with progress("diagnose", total=None):
         diagnosis = diagnose(model, batches, probes=probes, **options)
-    diagnosis = diagnosis.for_model(" ".join(f"--{name} {value}" for name, value in source.items()))
+    if named.get("checkpoint"):
+        source = {**source, "checkpoint": str(named["checkpoint"])}
+    arguments = " ".join(f"--{name} {shlex.quote(value)}" for name, value in source.items())
+    diagnosis = diagnosis.for_model(arguments, f"--data {shlex.quote(data)}" if data else "")
     if treatment is None:
         return diagnosis, None
     remedy, steps = treatment
@@ -158,9 +170,12 @@ def _reached(diagnosis: Any, treatment: Any, fail_on: str) -> bool:
 
 
 def _print(console: Console, diagnosis: Any, treatment: Any, written: Path) -> None:
-    console.print(diagnosis)
+    console.print(diagnosis, crop=False)
     if treatment is not None:
-        console.print(f"\n[bold]treated by {' + '.join(treatment.to)}[/]", treatment, sep="\n")
+        console.print(f"\n[bold]treated by {' + '.join(treatment.to)}[/]", treatment, treatment.verdict(), sep="\n")
+        if treatment.warning():
+            hint = "" if treatment.cost.get("train_steps") else " (--train-steps N trains here)"
+            console.print(f"[bold red]warning:[/] {treatment.warning()}{hint}", highlight=False)
     console.print(f"\nreport: {written}", highlight=False)
 
 

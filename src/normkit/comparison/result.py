@@ -88,6 +88,11 @@ class Comparison:
 
         return page(self).write(Path(path))
 
+    def __str__(self) -> str:
+        from normkit.report import plain
+
+        return plain(self)
+
     def __rich__(self) -> RenderableType:
         from normkit.comparison.page import table
 

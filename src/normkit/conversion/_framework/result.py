@@ -53,6 +53,16 @@ class Conversion:
     remarks: list[str] = field(default_factory=list)
     dry_run: bool = False
 
+    def __str__(self) -> str:
+        what = "planned" if self.dry_run else "changed"
+        lines = [f"{' + '.join(self.to)}: {self.kind}, {len(self.changes)} {what}, {len(self.skipped)} not converted"]
+        if self.max_rel_diff is not None:
+            lines.append(f"largest difference of the outputs: {self.max_rel_diff:.2e} relative")
+        if self.time_ratio is not None:
+            lines.append(f"time before / time now: {self.time_ratio:.2f}")
+        lines += [f"not converted: {each['path'] or 'the model'}: {each['reason']}" for each in self.skipped]
+        return "\n".join(lines + [f"note: {remark}" for remark in self.remarks])
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the model, JSON-able."""
         return {name: value for name, value in vars(self).items() if name != "model"}

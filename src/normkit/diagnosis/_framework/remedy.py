@@ -31,9 +31,10 @@ class Remedy:
         """The rules as `normkit convert --to` and `normkit diagnose --remedy` take them: joined by commas."""
         return ",".join(self.to)
 
-    def for_model(self, arguments: str) -> "Remedy":
-        """The same with the reader's own `--model …` in the line of shell."""
-        return replace(self, shell=self.shell.replace(_MODEL, arguments)) if arguments else self
+    def for_model(self, arguments: str, data: str = "") -> "Remedy":
+        """The same with the reader's own `--model …` and `--data …` in the line of shell."""
+        shell = self.shell.replace(_MODEL, arguments or _MODEL).replace(_DATA, data or _DATA)
+        return replace(self, shell=shell)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -41,6 +42,7 @@ class Remedy:
 
 
 _MODEL = "--model package.module:function"
+_DATA = "--data package.module:loader"
 
 
 def by_rule(*to: str) -> Remedy | None:
@@ -55,8 +57,7 @@ def by_rule(*to: str) -> Remedy | None:
     python = f"model = normkit.convert(model, {names.replace(chr(39), chr(34))}, data=data).model"
     if kind == "exact":
         python = python.replace("data=data", "example=example")
-    data = "" if kind == "exact" else " --data package.module:loader"
-    return Remedy(to, kind, python, f"normkit convert {_MODEL}{data} --to {','.join(to)} --out converted")
+    return Remedy(to, kind, python, f"normkit convert {_MODEL} {_DATA} --to {','.join(to)} --out converted")
 
 
 def applicable(wanted: Sequence[tuple[str, ...]]) -> tuple[Remedy, ...]:

@@ -66,10 +66,10 @@ class Diagnosis:
             raise ValueError(f"severity is {severity!r}: it must be one of {', '.join(SEVERITIES)}")
         return SEVERITIES.index(self.severity) >= SEVERITIES.index(severity)
 
-    def for_model(self, arguments: str) -> "Diagnosis":
-        """The same with the reader's own `--model …` in every line of shell."""
+    def for_model(self, arguments: str, data: str = "") -> "Diagnosis":
+        """The same with the reader's own `--model …` and `--data …` in every line of shell."""
         findings = [
-            replace(each, remedies=tuple(remedy.for_model(arguments) for remedy in each.remedies))
+            replace(each, remedies=tuple(remedy.for_model(arguments, data) for remedy in each.remedies))
             for each in self.findings
         ]
         return replace(self, findings=tuple(findings))
@@ -120,6 +120,11 @@ class Diagnosis:
 
         return diagnosis_page(self).write(path)
 
+    def __str__(self) -> str:
+        from normkit.report import plain
+
+        return plain(self)
+
     def __rich__(self) -> "RenderableType":
         from rich.console import Group
         from rich.text import Text
@@ -147,12 +152,15 @@ def _table(findings: Sequence[Finding]) -> Any:
 
 
 def _advice(finding: Finding) -> Any:
+    from rich.console import Group
     from rich.text import Text
 
     text = Text(f"\n{finding.probe}: ", style=_STYLE[finding.severity])
     text.append(finding.summary, style="not bold default")
+    lines = []
     for remedy in finding.remedies[:1]:
-        text.append(f"\n  {remedy.kind}: {remedy.python}", style="not bold cyan")
+        lines.append(f"  {remedy.kind}: {remedy.python}")
         if remedy.shell:
-            text.append(f"\n  {' ' * len(remedy.kind)}  {remedy.shell}", style="not bold cyan")
-    return text
+            lines.append(f"  {' ' * len(remedy.kind)}  {remedy.shell}")
+    # a line to copy must stay one line
+    return Group(text, *(Text(line, style="cyan", no_wrap=True, overflow="ignore") for line in lines))

@@ -85,8 +85,18 @@ class Treatment:
         if self.quality_before is None or self.quality_after is None:
             return said
         low, high = self.quality_before, self.quality_after
-        word = "better" if high.better_than(low) else "no better"
+        word = "better" if high.better_than(low) else "worse" if low.better_than(high) else "the same"
         return f"{said}; {low.measure} {low.mean:.4g} → {high.mean:.4g}, {word}"
+
+    def warning(self) -> str:
+        """What must be done before the treated model is used, where its quality fell; empty where it did not."""
+        low, high = self.quality_before, self.quality_after
+        if low is None or high is None or not low.better_than(high):
+            return ""
+        fell = f"{low.measure} went from {low.mean:.4g} to {high.mean:.4g}"
+        if self.cost.get("train_steps"):
+            return f"{fell}: train longer, or name another remedy"
+        return f"{fell}: the new layers were fitted but not trained; train the model before use, or name another remedy"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: `to`, `before`, `after`, `quality_before`, `quality_after` and what it cost."""
@@ -117,6 +127,11 @@ class Treatment:
         from normkit.diagnosis._framework.drawing import treatment_page
 
         return treatment_page(diagnosis, self).write(path)
+
+    def __str__(self) -> str:
+        from normkit.report import plain
+
+        return plain(self)
 
     def __rich__(self) -> Any:
         from rich.table import Table

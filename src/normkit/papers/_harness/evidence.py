@@ -84,6 +84,16 @@ class Evidence:
         """The claims that were judged and do not hold."""
         return [claim for claim in self.claims if claim.holds is False]
 
+    def __str__(self) -> str:
+        said = {True: "holds", False: "DOES NOT HOLD", None: "not judged"}
+        lines = [f"{self.slug}, {self.scale} scale"]
+        for claim in self.claims:
+            reason = f" ({claim.reason})" if claim.reason else ""
+            lines.append(
+                f"{said[claim.holds]}: {claim.statement}: measured {claim.measured}, bound {claim.bound}{reason}"
+            )
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """The object of `normkit reproduce SLUG --json`, less the envelope."""
         claims = [claim.to_dict() for claim in self.claims]
