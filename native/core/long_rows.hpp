@@ -29,7 +29,8 @@ struct Summation {
     Partial& p;
     Reference reference;
     vf ceiling;
-    lane_doubles wide = {};  // sums lane by lane, not yet in p
+    vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    lane_doubles wide = {};  // in place of s0 ... s3 where accuracy is asked for
 
     NK_INLINE explicit Summation(Partial& partial, float first_maximum)
         : p(partial), reference(reference_at(reference_for(first_maximum))) {
@@ -47,6 +48,10 @@ struct Summation {
         const float next = reference_for(maximum);
         if (!(next > reference.n)) return;
         const float factor = power_of_two(reference.n - next);
+        s0 *= factor;
+        s1 *= factor;
+        s2 *= factor;
+        s3 *= factor;
         wide *= static_cast<double>(factor);
         p.sum *= static_cast<double>(factor);
         reference = reference_at(next);
@@ -68,14 +73,22 @@ struct Summation {
         }
         if (High) {
             wide += (to_doubles(e0) + to_doubles(e1)) + (to_doubles(e2) + to_doubles(e3));
-        } else {
-            wide += to_doubles((e0 + e1) + (e2 + e3));
+            return;
         }
+        s0 += e0;
+        s1 += e1;
+        s2 += e2;
+        s3 += e3;
     }
 
     NK_INLINE void flush() {
-        p.sum += horizontal_sum(wide);
-        wide = lane_doubles{};
+        if (High) {
+            p.sum += horizontal_sum(wide);
+            wide = lane_doubles{};
+            return;
+        }
+        p.sum += horizontal_sum((s0 + s1) + (s2 + s3));
+        s0 = s1 = s2 = s3 = vf{};
     }
 };
 
