@@ -17,12 +17,12 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	touch $@
 
-$(VENV)/.normkit: pyproject.toml CMakeLists.txt $(wildcard native/*) $(VENV)/.torch
+$(VENV)/.normkit: pyproject.toml CMakeLists.txt $(wildcard native/*/* native/*/*/*) $(VENV)/.torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
 # Not after .normkit but in its place: the native part is then built once.
-$(VENV)/.test: pyproject.toml CMakeLists.txt $(wildcard native/*) $(VENV)/.torch
+$(VENV)/.test: pyproject.toml CMakeLists.txt $(wildcard native/*/* native/*/*/*) $(VENV)/.torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[all,test]"
 	touch $(VENV)/.normkit $@
 
