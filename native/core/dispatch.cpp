@@ -8,25 +8,25 @@
 
 namespace normkit {
 
-extern const KernelTable portable_kernels;
+extern const KernelTable kernels_portable;
 #if defined(NORMKIT_HAS_X86_KERNELS)
-extern const KernelTable avx2_kernels;
-extern const KernelTable avx512_kernels;
+extern const KernelTable kernels_avx2;
+extern const KernelTable kernels_avx512;
 #endif
 #if defined(NORMKIT_HAS_NEON_KERNELS)
-extern const KernelTable neon_kernels;
+extern const KernelTable kernels_neon;
 #endif
 
 namespace {
 
 const KernelTable* const TABLES[] = {
 #if defined(NORMKIT_HAS_X86_KERNELS)
-    &avx512_kernels, &avx2_kernels,
+    &kernels_avx512, &kernels_avx2,
 #endif
 #if defined(NORMKIT_HAS_NEON_KERNELS)
-    &neon_kernels,
+    &kernels_neon,
 #endif
-    &portable_kernels, nullptr};
+    &kernels_portable, nullptr};
 
 std::atomic<const KernelTable*> active{nullptr};
 std::mutex choosing;

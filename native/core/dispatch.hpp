@@ -1,6 +1,6 @@
 // Which instruction set's kernels run: the best that the processor has, or the one NORMKIT_ISA names.
 #pragma once
-#include "kernels.hpp"
+#include "table.hpp"
 
 namespace normkit {
 

@@ -17,7 +17,7 @@ void mark_forked() { forked = true; }
 const int registered = pthread_atfork(nullptr, nullptr, mark_forked);
 #endif
 
-int64_t boundary(int64_t items, int64_t unit, int64_t part, int64_t parts) {
+[[maybe_unused]] int64_t boundary(int64_t items, int64_t unit, int64_t part, int64_t parts) {
     const int64_t units = (items + unit - 1) / unit;
     const int64_t at = (units / parts * part + units % parts * part / parts) * unit;
     return at < items ? at : items;
@@ -35,7 +35,7 @@ int usable_threads(int wanted) {
 #endif
 }
 
-void share(int64_t items, int64_t unit, int threads, Task task, void* context) {
+void share(int64_t items, [[maybe_unused]] int64_t unit, int threads, Task task, void* context) {
     if (threads <= 1) return task(context, 0, items);
 #if defined(_OPENMP)
 #pragma omp parallel num_threads(threads)

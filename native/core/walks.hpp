@@ -5,7 +5,7 @@
 namespace {
 
 constexpr int CHUNK = 4 * LANES;
-constexpr int64_t BLOCK = 16 * CHUNK;     // elements summed in float32 before they go into a double
+constexpr int64_t BLOCK = 8 * CHUNK;      // elements summed in float32 before they go into a double
 constexpr int64_t PREFETCH_BYTES = 2048;  // how far ahead the reading passes ask for memory
 
 NK_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -2,7 +2,8 @@
 #pragma once
 #include "python.hpp"
 
-#include "../core/softmax.hpp"
+#include "limits.hpp"
+#include "softmax/softmax.hpp"
 
 namespace {
 
@@ -19,17 +20,23 @@ PyObject* raise(const Outcome& outcome) {
     return nullptr;
 }
 
-PyObject* run_job(const Job& job, int threads, bool deterministic) {
+// None, or the exception that says how `work()`, an Outcome, went wrong; without the interpreter's lock if it is large.
+template <class Work>
+PyObject* outcome_of(int64_t elements, Work work) {
     Outcome outcome;
-    if (job.outer * job.dim * job.inner < RELEASE_FROM) {
-        outcome = run(job, threads, deterministic);
+    if (elements < RELEASE_FROM) {
+        outcome = work();
     } else {
         PyThreadState* state = PyEval_SaveThread();
-        outcome = run(job, threads, deterministic);
+        outcome = work();
         PyEval_RestoreThread(state);
     }
     if (outcome.kind != Outcome::DONE) return raise(outcome);
     Py_RETURN_NONE;
+}
+
+PyObject* run_job(const Job& job, int threads, bool deterministic) {
+    return outcome_of(job.outer * job.dim * job.inner, [&] { return run(job, threads, deterministic); });
 }
 
 }  // namespace

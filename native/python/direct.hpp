@@ -4,7 +4,7 @@
 #include "calls.hpp"
 #include "exchange.hpp"
 
-#include "../core/memory.hpp"
+#include "memory.hpp"
 
 namespace {
 

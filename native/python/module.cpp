@@ -6,10 +6,11 @@
 
 #include <cstring>
 
-#include "../core/dispatch.hpp"
-#include "../core/memory.hpp"
-#include "../core/softmax.hpp"
-#include "../core/threads.hpp"
+#include "dispatch.hpp"
+#include "memory.hpp"
+#include "softmax/softmax.hpp"
+#include "threads.hpp"
+#include "arguments.hpp"
 #include "calls.hpp"
 #include "direct.hpp"
 
@@ -18,33 +19,6 @@ namespace {
 using namespace normkit;
 
 enum Flag : int64_t { HIGH = 1, MASKED_ZERO = 2, DETERMINISTIC = 4, PATH_SHIFT = 8 };
-
-// Whole numbers from a call's arguments; `failed` remembers the first that was none.
-class Arguments {
-public:
-    Arguments(PyObject* const* arguments, Py_ssize_t count, Py_ssize_t wanted, const char* name)
-        : next_(arguments), failed_(count != wanted) {
-        if (failed_) PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, got %zd", name, wanted, count);
-    }
-    int64_t number() {
-        if (failed_) return 0;
-        const long long value = PyLong_AsLongLong(*next_++);
-        failed_ = value == -1 && PyErr_Occurred();
-        return value;
-    }
-    template <class T>
-    T* address() {
-        if (failed_) return nullptr;
-        void* value = PyLong_AsVoidPtr(*next_++);
-        failed_ = !value && PyErr_Occurred();
-        return static_cast<T*>(value);
-    }
-    bool failed() const { return failed_; }
-
-private:
-    PyObject* const* next_;
-    bool failed_;
-};
 
 // run(operation, storage, a, b, out, outer, dim, inner, a_stride, b_stride, out_stride, threads, flags)
 PyObject* py_run(PyObject*, PyObject* const* given, Py_ssize_t count) {
@@ -128,14 +102,21 @@ PyObject* py_available(PyObject*, PyObject*) {
 
 PyObject* py_threading(PyObject*, PyObject*) { return PyUnicode_FromString(threading()); }
 
+constexpr int64_t NO_LIMIT = INT64_MAX;
+
 struct NamedThreshold {
     const char* name;
     int64_t Thresholds::*value;
+    int64_t least, most;
 };
 constexpr NamedThreshold THRESHOLDS[] = {
-    {"short_row", &Thresholds::short_row}, {"scratch_row", &Thresholds::scratch_row},
-    {"split_row", &Thresholds::split_row}, {"serial", &Thresholds::serial},
-    {"piece", &Thresholds::piece},         {"cache_bytes", &Thresholds::cache_bytes},
+    {"register_row", &Thresholds::register_row, 0, 512},
+    {"short_row", &Thresholds::short_row, 0, 512},
+    {"scratch_row", &Thresholds::scratch_row, 0, NO_LIMIT},
+    {"split_row", &Thresholds::split_row, 0, NO_LIMIT},
+    {"serial", &Thresholds::serial, 0, NO_LIMIT},
+    {"piece", &Thresholds::piece, 16, NO_LIMIT},
+    {"cache_bytes", &Thresholds::cache_bytes, 0, NO_LIMIT},
 };
 
 PyObject* py_thresholds(PyObject*, PyObject*) {
@@ -157,12 +138,9 @@ PyObject* py_set_threshold(PyObject*, PyObject* arguments) {
     if (!PyArg_ParseTuple(arguments, "sL", &name, &value)) return nullptr;
     for (const NamedThreshold& entry : THRESHOLDS) {
         if (std::strcmp(entry.name, name) != 0) continue;
-        if (value < 0 || (value == 0 && entry.value == &Thresholds::piece) ||
-            (entry.value == &Thresholds::short_row && value > 512) || value % 16 != 0) {
-            return PyErr_Format(PyExc_ValueError,
-                                "threshold %s: want a multiple of 16, not negative (piece: at least 16; short_row: at "
-                                "most 512), got %lld",
-                                name, value);
+        if (value < entry.least || value > entry.most || value % 16 != 0) {
+            return PyErr_Format(PyExc_ValueError, "threshold %s: want a multiple of 16 from %lld to %lld, got %lld", name,
+                                static_cast<long long>(entry.least), static_cast<long long>(entry.most), value);
         }
         thresholds().*entry.value = value;
         Py_RETURN_NONE;

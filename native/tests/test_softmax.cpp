@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../core/dispatch.hpp"
-#include "../core/softmax.hpp"
+#include "dispatch.hpp"
+#include "softmax/softmax.hpp"
 
 using namespace normkit;
 

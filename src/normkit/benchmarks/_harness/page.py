@@ -117,7 +117,7 @@ def print_tuned(found: Iterable[Tuned], console: Console) -> None:
     console.print(
         _table(("threshold", "now", "best seen", "gain", "threads"), rows, "Thresholds of the native softmax")
     )
-    console.print("gain: speed over the present value; below 1.03 leave it. The table is native/core/softmax.hpp.")
+    console.print("gain: speed over the present value; below 1.03 leave it. The table is native/core/limits.hpp.")
 
 
 def _views(table: Table) -> list[tuple[str, list[Record]]]:

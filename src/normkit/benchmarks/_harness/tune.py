@@ -50,7 +50,7 @@ _QUESTIONS = (
 def tune(*, rounds: int = 15, seed: int = 0, progress: Callable[[str], None] | None = None) -> list[Tuned]:
     """Time softmax under other thresholds than those in force; nothing is changed when it returns.
 
-    The thresholds are one table in `native/core/softmax.hpp`; `normkit._native.set_threshold(name, value)` sets one for
+    The thresholds are one table in `native/core/limits.hpp`; `normkit._native.set_threshold(name, value)` sets one for
     a running process.
 
     Raises:

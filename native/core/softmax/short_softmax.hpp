@@ -12,7 +12,7 @@ NK_INLINE void register_softmax_row(const Job& job, int64_t row) {
     if (__builtin_expect(!at_full_speed(maximum), 0)) return shifted_row<T, High>(job, row);
     const vf sums = r.template exponentiate<High>(reference_at(reference_for(maximum)));
     const double sum = High ? r.wide_sum() : horizontal_sum(sums);
-    const Gain<High> gain(static_cast<double>(row_factor<T>(job, row)) / sum);
+    const Gain<(High || V > 4)> gain(static_cast<double>(row_factor<T>(job, row)) / sum);
     r.write(row_out<T>(job, row), job.stream, [&](int k) { return gain(r.v[k]); });
 }
 

@@ -26,6 +26,7 @@ struct Gain {
     NK_INLINE explicit Gain(lane_doubles factor) : high(to_floats(factor)), low(vf{}) {
         if (TwoParts) low = to_floats(factor - to_doubles(high));
     }
+    NK_INLINE Gain(vf h, vf l) : high(h), low(l) {}
     NK_INLINE vf operator()(vf e) const { return TwoParts ? fma(e, high, e * low) : e * high; }
 
 private:

@@ -1,6 +1,6 @@
-// The kernels of one instruction set. This file is compiled once for each, with NORMKIT_PORTABLE, NORMKIT_AVX2,
-// NORMKIT_AVX512 or NORMKIT_NEON defined; all but the table has internal linkage.
-#include "kernels.hpp"
+// The softmax family's kernels for one instruction set (isa.hpp); all but the table has internal linkage.
+#include "job.hpp"
+#include "isa.hpp"
 
 #include "columns.hpp"
 #include "long_rows.hpp"
@@ -155,46 +155,12 @@ bool finish_row(const Job& job, int64_t row, const Partial& whole) {
     return job.high ? finish_whole<T, true>(job, row, whole) : finish_whole<T, false>(job, row, whole);
 }
 
-#if defined(NORMKIT_AVX512)
-#define NORMKIT_TABLE avx512_kernels
-constexpr const char* NAME = "avx512";
-constexpr const char* DESCRIPTION = "AVX-512 F/BW/DQ/VL, 16 lanes (x86-64-v4)";
-bool supported() {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-}
-#elif defined(NORMKIT_AVX2)
-#define NORMKIT_TABLE avx2_kernels
-constexpr const char* NAME = "avx2";
-constexpr const char* DESCRIPTION = "AVX2 + FMA + F16C, 8 lanes (x86-64-v3)";
-bool supported() {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-}
-#elif defined(NORMKIT_NEON)
-#define NORMKIT_TABLE neon_kernels
-constexpr const char* NAME = "neon";
-constexpr const char* DESCRIPTION = "AArch64 Advanced SIMD, 4 lanes";
-bool supported() { return true; }
-#else
-#define NORMKIT_TABLE portable_kernels
-constexpr const char* NAME = "portable";
-constexpr const char* DESCRIPTION = "the compiler's baseline, 4 lanes, no fused multiply-add";
-bool supported() { return true; }
-#endif
-
 }  // namespace
 
 namespace normkit {
 
-extern const KernelTable NORMKIT_TABLE;
-const KernelTable NORMKIT_TABLE = {
-    NAME,
-    DESCRIPTION,
-    supported,
-    LANES,
+extern const SoftmaxKernels NORMKIT_FOR(softmax);
+const SoftmaxKernels NORMKIT_FOR(softmax) = {
     {rows<float>, rows<bf16>, rows<f16>},
     {columns<float>, columns<bf16>, columns<f16>},
     COLUMN_GROUP,

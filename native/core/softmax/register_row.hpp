@@ -30,16 +30,11 @@ struct RegisterRow {
     // v = e^v 2^-N; returns the sums lane by lane.
     template <bool High>
     NK_INLINE vf exponentiate(const Reference& reference) {
-        vf sum = {};
-        for (int k = 0; k < V; ++k) sum += v[k] = exponential<High>(v[k], reference);
-        return sum;
+        for (int k = 0; k < V; ++k) v[k] = exponential<High>(v[k], reference);
+        return sums<0, V>();
     }
     // Plain sum; a lane adds few elements, so that float32 is enough within it.
-    NK_INLINE double total() const {
-        vf sum = v[0];
-        for (int k = 1; k < V; ++k) sum += v[k];
-        return horizontal_sum(sum);
-    }
+    NK_INLINE double total() const { return horizontal_sum(sums<0, V>()); }
     NK_INLINE double wide_sum() const {
         lane_doubles wide = {};
         for (int k = 0; k < V; ++k) wide += to_doubles(v[k]);
@@ -53,6 +48,17 @@ struct RegisterRow {
         }
         for (int k = 0; k < V - 1; ++k) store(y + k * LANES, value(k));
         store_up_to(y + (V - 1) * LANES, value(V - 1), last);
+    }
+
+private:
+    // Lane by lane, in pairs: an element is rounded log2 V times, not V.
+    template <int First, int Count>
+    NK_INLINE vf sums() const {
+        if constexpr (Count == 1) {
+            return v[First];
+        } else {
+            return sums<First, Count / 2>() + sums<First + Count / 2, Count - Count / 2>();
+        }
     }
 };
 

@@ -7,7 +7,6 @@
 namespace {
 
 constexpr int64_t SHORT_MAX = 512;
-constexpr int64_t SHORT_BLOCK = 8 * CHUNK;  // elements of a short row summed in float32 before they go into the double
 
 NK_INLINE bool at_full_speed(float maximum) { return __builtin_fabsf(maximum) < FULL_SPEED_LIMIT; }
 
@@ -64,43 +63,68 @@ struct FourRegisterRows {
         return true;
     }
     NK_INLINE void write_softmax(const Job& job, int64_t row) const {
-        const four_floats gain = __builtin_convertvector(four_factors<T>(job, row, sum), four_floats);
-        float g[4];
-        memcpy(g, &gain, sizeof g);
-        write_one(job, row, r0, broadcast(g[0]));
-        write_one(job, row + 1, r1, broadcast(g[1]));
-        write_one(job, row + 2, r2, broadcast(g[2]));
-        write_one(job, row + 3, r3, broadcast(g[3]));
+        const four_doubles factor = four_factors<T>(job, row, sum);
+        const four_floats whole = __builtin_convertvector(factor, four_floats);
+        const four_doubles left = factor - __builtin_convertvector(whole, four_doubles);
+        const four_floats rest = __builtin_convertvector(left, four_floats);
+        float high[4], low[4];
+        memcpy(high, &whole, sizeof high);
+        memcpy(low, &rest, sizeof low);
+        write_one(job, row, r0, high[0], low[0]);
+        write_one(job, row + 1, r1, high[1], low[1]);
+        write_one(job, row + 2, r2, high[2], low[2]);
+        write_one(job, row + 3, r3, high[3], low[3]);
     }
 
 private:
-    static NK_INLINE void write_one(const Job& job, int64_t row, const RegisterRow<T, V>& r, vf gain) {
-        r.write(row_out<T>(job, row), job.stream, [&](int k) { return r.v[k] * gain; });
+    // From five vectors on the sum has taken more roundings, so the factor must take none.
+    static NK_INLINE void write_one(const Job& job, int64_t row, const RegisterRow<T, V>& r, float high, float low) {
+        const Gain<(High || V > 4)> gain(broadcast(high), broadcast(low));
+        r.write(row_out<T>(job, row), job.stream, [&](int k) { return gain(r.v[k]); });
     }
 };
 
-// Sums lane by lane of the exponentials of a short row; whole blocks go to `total`. With Keep they are stored in e.
+// Sum lane by lane of the exponentials of one whole chunk, in pairs; with Keep they are stored in e.
 template <class T, bool High, bool Keep>
-NK_INLINE vf short_sums(const T* x, int64_t n, const Reference& reference, float* e, double& total) {
-    vf sum[4] = {};
-    int64_t i = 0;
-    for (; n - i >= CHUNK; i += CHUNK) {
-        if (SHORT_BLOCK < SHORT_MAX && i > 0 && i % SHORT_BLOCK == 0) {
-            total += horizontal_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
-            sum[0] = sum[1] = sum[2] = sum[3] = vf{};
-        }
-        for (int k = 0; k < 4; ++k) {
-            const vf value = exponential<High>(load(x + i + k * LANES), reference);
-            if (Keep) store(e + i + k * LANES, value);
-            sum[k] += value;
-        }
+NK_INLINE vf chunk_sums(const T* x, const Reference& reference, float* e) {
+    vf value[4];
+    for (int k = 0; k < 4; ++k) {
+        value[k] = exponential<High>(load(x + k * LANES), reference);
+        if (Keep) store(e + k * LANES, value[k]);
     }
-    for (int k = 0; i < n; i += LANES, ++k) {
+    return (value[0] + value[1]) + (value[2] + value[3]);
+}
+// The same of `n` elements, fewer than a chunk.
+template <class T, bool High, bool Keep>
+NK_INLINE vf rest_sums(const T* x, int64_t n, const Reference& reference, float* e) {
+    vf sum = {};
+    for (int64_t i = 0; i < n; i += LANES) {
         const vf value = exponential<High>(load_up_to(x + i, part(n - i), MINUS_INFINITY), reference);
         if (Keep) store_up_to(e + i, value, part(n - i));
-        sum[k] += value;
+        sum += value;
     }
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return sum;
+}
+
+// The same of a short row; whole blocks go to `total`.
+template <class T, bool High, bool Keep>
+NK_INLINE vf short_sums(const T* x, int64_t n, const Reference& reference, float* e, double& total) {
+    vf even = {}, odd = {};  // chunks in turn, so that few roundings touch any element
+    int64_t i = 0;
+    for (; n - i >= 2 * CHUNK; i += 2 * CHUNK) {
+        if (BLOCK < SHORT_MAX && i > 0 && i % BLOCK == 0) {
+            total += horizontal_sum(even + odd);
+            even = odd = vf{};
+        }
+        even += chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
+        odd += chunk_sums<T, High, Keep>(x + i + CHUNK, reference, Keep ? e + i + CHUNK : nullptr);
+    }
+    if (n - i >= CHUNK) {
+        even += chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
+        i += CHUNK;
+    }
+    odd += rest_sums<T, High, Keep>(x + i, n - i, reference, Keep ? e + i : nullptr);
+    return even + odd;
 }
 
 template <class T, bool High>

@@ -29,8 +29,8 @@ struct Summation {
     Partial& p;
     Reference reference;
     vf ceiling;
-    vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
-    lane_doubles wide = {};  // in place of s0 ... s3 where accuracy is asked for
+    vf block[2] = {};        // lane by lane: sums of the present block's chunks, in turn
+    lane_doubles wide = {};  // the same where accuracy is asked for
 
     NK_INLINE explicit Summation(Partial& partial, float first_maximum)
         : p(partial), reference(reference_at(reference_for(first_maximum))) {
@@ -48,10 +48,8 @@ struct Summation {
         const float next = reference_for(maximum);
         if (!(next > reference.n)) return;
         const float factor = power_of_two(reference.n - next);
-        s0 *= factor;
-        s1 *= factor;
-        s2 *= factor;
-        s3 *= factor;
+        block[0] *= factor;
+        block[1] *= factor;
         wide *= static_cast<double>(factor);
         p.sum *= static_cast<double>(factor);
         reference = reference_at(next);
@@ -60,6 +58,7 @@ struct Summation {
         if (Keep) push_segment(p, at, next);
     }
 
+    template <int Which>
     NK_INLINE void add(vf x0, vf x1, vf x2, vf x3, float* e, int64_t at) {
         const vf maximum = max_keep(max_keep(x0, x1), max_keep(x2, x3));
         if (__builtin_expect(any_greater(maximum, ceiling), 0)) move(horizontal_max(maximum), at);
@@ -73,22 +72,19 @@ struct Summation {
         }
         if (High) {
             wide += (to_doubles(e0) + to_doubles(e1)) + (to_doubles(e2) + to_doubles(e3));
-            return;
+        } else {
+            block[Which] += (e0 + e1) + (e2 + e3);
         }
-        s0 += e0;
-        s1 += e1;
-        s2 += e2;
-        s3 += e3;
     }
 
     NK_INLINE void flush() {
         if (High) {
             p.sum += horizontal_sum(wide);
             wide = lane_doubles{};
-            return;
+        } else {
+            p.sum += horizontal_sum(block[0] + block[1]);
+            block[0] = block[1] = vf{};
         }
-        p.sum += horizontal_sum((s0 + s1) + (s2 + s3));
-        s0 = s1 = s2 = s3 = vf{};
     }
 };
 
@@ -102,19 +98,32 @@ struct NothingBeside {
     NK_INLINE void operator()() {}
 };
 
+template <int N>
+struct Turn {
+    static constexpr int value = N;
+};
+
 // Pass 1: p = sum of e^x over the piece; with Keep the exponentials are stored in e as well.
 template <class T, bool High, bool Keep, class Beside>
 NK_INLINE void sum_exponentials_beside(const T* x, float* e, int64_t n, Partial& p, Beside& beside) {
     Summation<High, Keep> state(p, chunk_maximum(x, n));
+    const auto add_chunk = [&](auto turn, int64_t i) __attribute__((always_inline)) {
+        const char* ahead = reinterpret_cast<const char*>(x + i) + PREFETCH_BYTES;
+        for (size_t line = 0; line < CHUNK * sizeof(T); line += 64) prefetch(ahead + line);
+        state.template add<decltype(turn)::value>(load(x + i), load(x + i + LANES), load(x + i + 2 * LANES),
+                                                  load(x + i + 3 * LANES), Keep ? e + i : nullptr, i);
+        beside();
+    };
     int64_t i = 0;
     while (n - i >= CHUNK) {
         const int64_t end = i + smaller(BLOCK, (n - i) / CHUNK * CHUNK);
-        for (; i < end; i += CHUNK) {
-            const char* ahead = reinterpret_cast<const char*>(x + i) + PREFETCH_BYTES;
-            for (size_t line = 0; line < CHUNK * sizeof(T); line += 64) prefetch(ahead + line);
-            state.add(load(x + i), load(x + i + LANES), load(x + i + 2 * LANES), load(x + i + 3 * LANES),
-                      Keep ? e + i : nullptr, i);
-            beside();
+        for (; end - i >= 2 * CHUNK; i += 2 * CHUNK) {
+            add_chunk(Turn<0>(), i);
+            add_chunk(Turn<1>(), i + CHUNK);
+        }
+        if (i < end) {
+            add_chunk(Turn<0>(), i);
+            i += CHUNK;
         }
         state.flush();
     }
@@ -125,7 +134,7 @@ NK_INLINE void sum_exponentials_beside(const T* x, float* e, int64_t n, Partial&
         rest[k] = left > 0 ? load_up_to(x + i + k * LANES, part(left), MINUS_INFINITY) : broadcast(MINUS_INFINITY);
     }
     float kept[CHUNK];
-    state.add(rest[0], rest[1], rest[2], rest[3], kept, i);
+    state.template add<0>(rest[0], rest[1], rest[2], rest[3], kept, i);
     state.flush();
     if (Keep) memcpy(e + i, kept, sizeof(float) * static_cast<size_t>(n - i));
 }

@@ -17,7 +17,6 @@ constexpr Outcome DONE = {Outcome::DONE, ""};
 int64_t element_bytes(const Job& job) { return job.storage == FLOAT32 ? 4 : 2; }
 int64_t row_bytes(const Job& job) { return job.dim * element_bytes(job); }
 bool writes_softmax(const Job& job) { return job.operation == SOFTMAX || job.operation == LOGSUMEXP_BACKWARD; }
-int64_t cache_bytes() { return thresholds().cache_bytes ? thresholds().cache_bytes : last_level_cache(); }
 
 bool output_fits_cache(const Job& job) {
     if (job.operation == LOGSUMEXP) return true;
@@ -33,7 +32,7 @@ int64_t rows_per_line(const Job& job) {
 }
 
 struct Call {
-    const KernelTable& kernels;
+    const SoftmaxKernels& kernels;
     const Job& job;
     int threads;
     bool deterministic;
@@ -179,11 +178,6 @@ Outcome run_shared(Call& call) {
 
 }  // namespace
 
-Thresholds& thresholds() {
-    static Thresholds table;
-    return table;
-}
-
 Path choose_path(const Job& job) {
     const Thresholds& limit = thresholds();
     if (job.dim <= (job.high ? limit.register_row : limit.short_row)) return SHORT_ROW;
@@ -202,7 +196,7 @@ Outcome run(Job job, int threads, bool deterministic) {
     if (const char* reason = refusal(job)) return {Outcome::BAD_JOB, reason};
     job.stream = !output_fits_cache(job);
 
-    Call call = {*kernels, job, threads_for(job, threads), deterministic, false};
+    Call call = {*kernels->softmax, job, threads_for(job, threads), deterministic, false};
     if (!is_split(job, call.threads, deterministic)) return run_shared(call);
     job.path = split_path(job);
     return run_split(call);

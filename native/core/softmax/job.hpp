@@ -1,7 +1,9 @@
-// What the driver and the kernels of every instruction set agree on. Plain data: safe to include everywhere.
+// What the driver of the softmax family and its kernels agree on. Plain data: safe to include everywhere.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+
+#include "table.hpp"
 
 namespace normkit {
 
@@ -14,8 +16,6 @@ enum Operation : int {
     LOGSUMEXP_BACKWARD = 5,
     OPERATIONS
 };
-
-enum Storage : int { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, STORAGES };
 
 // How a row is walked. `AUTOMATIC` lets the driver choose; the last three are the published algorithms.
 enum Path : int {
@@ -67,11 +67,7 @@ struct Partial {
     Segment segments[CAPACITY];
 };
 
-struct KernelTable {
-    const char* name;
-    const char* description;
-    bool (*supported)();
-    int lanes;
+struct SoftmaxKernels {
     // Whole rows [begin, end); scratch: room for 2 `dim` floats where the path is SCRATCH.
     void (*rows[STORAGES])(const Job&, int64_t begin, int64_t end, float* scratch);
     // Column groups [begin, end) of the outer x ceil(inner / column_group) that a job with inner > 1 has.

@@ -1,6 +1,6 @@
 // Where a job's rows start, typed.
 #pragma once
-#include "kernels.hpp"
+#include "job.hpp"
 #include "storage.hpp"
 
 namespace {

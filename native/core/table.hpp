@@ -1,0 +1,19 @@
+// What a build knows of one instruction set: its name, and a table of kernels for each family of operations.
+// Plain data: safe to include everywhere.
+#pragma once
+
+namespace normkit {
+
+enum Storage : int { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, STORAGES };
+
+struct SoftmaxKernels;  // softmax/job.hpp
+
+struct KernelTable {
+    const char* name;
+    const char* description;
+    bool (*supported)();
+    int lanes;
+    const SoftmaxKernels* softmax;
+};
+
+}  // namespace normkit
