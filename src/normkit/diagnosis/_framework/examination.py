@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -57,6 +58,7 @@ def diagnose(
             with lazy parameters.
         TypeError: the model or a batch is nothing that can be run; says how to pass `forward` or `loss`.
         FloatingPointError: the loss is not finite.
+        RuntimeError: the model failed on a batch; the message names its shapes and what torch said.
     """
     _check(model, max_batches)
     selected = chosen(probes)
@@ -68,7 +70,8 @@ def diagnose(
         with Observer(context, watchers) as observer:
             for batch in _batches(data, max_batches, context.device):
                 context.see(batch)
-                _examine(batch, context, observer)
+                with _named(batch):
+                    _examine(batch, context, observer)
         for probe in watchers:
             probe.end_segment()
         findings, silent = _conclude(active, context)
@@ -141,6 +144,18 @@ def _begin(selected: Sequence[Probe], context: Context) -> tuple[list[Probe], li
         else:
             active.append(probe)
     return active, skipped
+
+
+@contextmanager
+def _named(batch: Any) -> Iterator[None]:
+    """Says on which batch the model failed."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        shapes = (f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in _tensors_in(batch))
+        raise RuntimeError(f"the model failed on a batch of {', '.join(shapes)}: {error}") from error
 
 
 def _examine(batch: Any, context: Context, observer: Observer) -> None:
