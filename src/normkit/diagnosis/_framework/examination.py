@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from normkit.diagnosis._framework.discovery import chosen
 from normkit.diagnosis._framework.finding import SEVERITIES, Finding, Skipped
 from normkit.diagnosis._framework.observer import Observer
 from normkit.diagnosis._framework.probe import ModuleProbe, Probe
+from normkit.diagnosis._framework.remedy import convertible
 from normkit.diagnosis._framework.result import Diagnosis
 from normkit.diagnosis._framework.unchanged import buffers_kept, mode, unchanged
 from normkit.training import cross_entropy
@@ -221,6 +223,16 @@ def _conclude(active: Sequence[Probe], context: Context) -> tuple[list[Finding],
         if isinstance(concluded, str):
             silent.append(Skipped(probe.slug, concluded))
         else:
-            findings.append(concluded)
+            findings.append(_with_usable_remedies(concluded, context))
     findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     return findings, silent
+
+
+def _with_usable_remedies(finding: Finding, context: Context) -> Finding:
+    """Without the remedies that `convert` would refuse for this model; where none is left the summary says why."""
+    if not finding.remedies or context.forward is not None:  # nobody knows how convert could run such a model
+        return finding
+    usable, refusal = convertible(finding.remedies, context)
+    if not refusal:
+        return replace(finding, remedies=usable)
+    return replace(finding, remedies=(), summary=f"{finding.summary}; no remedy applies here: {refusal}")
