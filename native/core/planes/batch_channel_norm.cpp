@@ -3,10 +3,13 @@
 namespace normkit {
 
 void BatchChannelNorm::begin() {
-    if (job_.backward || job_.statistics != GIVEN) return;
+    if (!job_.backward && job_.statistics != GIVEN) return;
     for (int64_t c = 0; c < job_.channels; ++c) {
-        channel_mean(c) = static_cast<double>(job_.running_mean[c]);
-        channel_variance(c) = static_cast<double>(job_.running_var[c]);
+        if (!job_.backward) {
+            channel_mean(c) = static_cast<double>(job_.running_mean[c]);
+            channel_variance(c) = static_cast<double>(job_.running_var[c]);
+        }
+        know_channel(c);
     }
 }
 
@@ -68,13 +71,14 @@ void BatchChannelNorm::fold_gradient(int64_t item) {
     });
 }
 
-void BatchChannelNorm::couple() {
+void BatchChannelNorm::couple(int64_t begin, int64_t end) {
+    const int64_t first = begin * planes_per_item_, last = end * planes_per_item_;
     if (!job_.backward) {
-        for (int64_t c = 0; c < job_.channels; ++c) measure_channel(c);
+        for (int64_t c = first; c < last; ++c) measure_channel(c);
     }
-    for (int64_t item = 0; item < items_; ++item) fold(item);
+    Layer::couple(begin, end);
     if (job_.backward) {
-        for (int64_t c = 0; c < job_.channels; ++c) pull_channel(c);
+        for (int64_t c = first; c < last; ++c) pull_channel(c);
     }
 }
 
@@ -98,6 +102,7 @@ void BatchChannelNorm::measure_channel(int64_t c) {
         channel_mean(c) = running_mean;
         channel_variance(c) = running_var;
     }
+    know_channel(c);
 }
 
 // Through the batch's own statistics: dx = a (dẋ - Σ dẋ / N - (x - μ) Σ dẋ (x - μ) / (N (σ² + ε))), N = count().

@@ -15,7 +15,7 @@ public:
     void begin() override;
     bool coupled() const override { return job_.backward ? job_.statistics == OF_BATCH : job_.statistics != GIVEN; }
     void fold(int64_t item) override { job_.backward ? fold_gradient(item) : fold_value(item); }
-    void couple() override;
+    void couple(int64_t begin, int64_t end) override;
     void finish() override;
 
 protected:
@@ -25,14 +25,11 @@ protected:
     }
 
 private:
-    template <class Visit>
-    void for_planes(int64_t item, Visit visit) {
-        for (int64_t plane = item * planes_per_item_; plane < (item + 1) * planes_per_item_; ++plane) visit(plane);
-    }
-    double& channel_mean(int64_t c) const { return job_.channel_moments[c]; }
-    double& channel_variance(int64_t c) const { return job_.channel_moments[job_.channels + c]; }
+    double& channel_mean(int64_t c) const { return channel_moments_[c]; }
+    double& channel_variance(int64_t c) const { return channel_moments_[job_.channels + c]; }
     // γ / sqrt(σ² + ε)
-    double gain(int64_t c) const { return job_.bn_weight[c] / sqrt(channel_variance(c) + job_.eps); }
+    double& gain(int64_t c) const { return channel_gain_[c]; }
+    void know_channel(int64_t c) { gain(c) = job_.bn_weight[c] / sqrt(channel_variance(c) + job_.eps); }
     double plane_size() const { return static_cast<double>(job_.size); }
     double count() const { return static_cast<double>(job_.batch * job_.size); }  // elements of a channel
     int64_t group(int64_t item) const { return item % job_.groups; }

@@ -2,15 +2,14 @@
 
 namespace normkit {
 
-double EvoNormB0::batch_deviation(int64_t c) const {
-    return sqrt(job_.channel_moments[job_.channels + c] + job_.eps);
-}
-
 void EvoNormB0::begin() {
-    if (job_.backward || job_.statistics == OF_BATCH) return;
+    if (!job_.backward && job_.statistics == OF_BATCH) return;
     for (int64_t c = 0; c < job_.channels; ++c) {
-        job_.channel_moments[c] = 0.0;  // no mean enters
-        job_.channel_moments[job_.channels + c] = static_cast<double>(job_.running_var[c]);
+        if (!job_.backward) {
+            channel_mean(c) = 0.0;  // does not enter
+            channel_variance(c) = static_cast<double>(job_.running_var[c]);
+        }
+        know_channel(c);
     }
 }
 
@@ -34,11 +33,13 @@ void EvoNormB0::fold(int64_t plane) {
     curve.shift = static_cast<float>(slope * (static_cast<double>(curve.centre) - mean(plane)));
 }
 
-void EvoNormB0::couple() {
-    for (int64_t c = 0; c < job_.channels; ++c) {
-        if (!job_.backward) measure_channel(c);
-        for (int64_t plane = c; plane < planes_; plane += job_.channels) fold(plane);
-        if (job_.backward) pull_channel(c);
+void EvoNormB0::couple(int64_t begin, int64_t end) {
+    if (!job_.backward) {
+        for (int64_t c = begin; c < end; ++c) measure_channel(c);
+    }
+    Layer::couple(begin, end);
+    if (job_.backward) {
+        for (int64_t c = begin; c < end; ++c) pull_channel(c);
     }
 }
 
@@ -50,8 +51,9 @@ void EvoNormB0::measure_channel(int64_t c) {
         return square(plane) + per_item() * distance * distance;
     });
     const double variance = spread / count();
-    job_.channel_moments[c] = centre;
-    job_.channel_moments[job_.channels + c] = variance;
+    channel_mean(c) = centre;
+    channel_variance(c) = variance;
+    know_channel(c);
     follow(job_.running_var[c], variance * (count() / (count() - 1.0)), job_.speed);
 }
 
@@ -61,7 +63,7 @@ void EvoNormB0::pull_channel(int64_t c) {
     const double slope = -job_.weight[c] * right / (count() * batch_deviation(c));
     for (int64_t plane = c; plane < planes_; plane += job_.channels) {
         Curve& curve = curves_[plane];
-        const double distance = static_cast<double>(curve.centre) - job_.channel_moments[c];
+        const double distance = static_cast<double>(curve.centre) - channel_mean(c);
         curve.shift = static_cast<float>(curve.shift + slope * distance);
         curve.slope = static_cast<float>(curve.slope + slope);
     }

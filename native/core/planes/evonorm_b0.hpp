@@ -13,7 +13,7 @@ public:
     void begin() override;
     bool coupled() const override { return job_.statistics == OF_BATCH; }
     void fold(int64_t plane) override;
-    void couple() override;
+    void couple(int64_t begin, int64_t end) override;
     void finish() override;
 
 protected:
@@ -21,7 +21,10 @@ protected:
 
 private:
     double instance_deviation(int64_t plane) const { return sqrt(square(plane) / per_item() + job_.eps); }
-    double batch_deviation(int64_t c) const;
+    double& batch_deviation(int64_t c) const { return channel_gain_[c]; }
+    double& channel_mean(int64_t c) const { return channel_moments_[c]; }
+    double& channel_variance(int64_t c) const { return channel_moments_[job_.channels + c]; }
+    void know_channel(int64_t c) { batch_deviation(c) = sqrt(channel_variance(c) + job_.eps); }
     double count() const { return static_cast<double>(job_.batch * job_.size); }  // elements of a channel
     void fold_value(int64_t plane);
     void measure_channel(int64_t c);

@@ -18,11 +18,6 @@ protected:
         for_planes(item, [&](int64_t plane) { curves_[plane].v = job_.v[channel(plane)]; });
     }
 
-private:
-    template <class Visit>
-    void for_planes(int64_t item, Visit visit) {
-        for (int64_t plane = item * planes_per_item_; plane < (item + 1) * planes_per_item_; ++plane) visit(plane);
-    }
 };
 
 }  // namespace normkit

@@ -18,10 +18,6 @@ protected:
     }
 
 private:
-    template <class Visit>
-    void for_planes(int64_t item, Visit visit) {
-        for (int64_t plane = item * planes_per_item_; plane < (item + 1) * planes_per_item_; ++plane) visit(plane);
-    }
     double reciprocal_deviation(int64_t item) const { return 1.0 / sqrt(square(item) / per_item() + job_.eps); }
     void fold_value(int64_t item);
     void fold_gradient(int64_t item);

@@ -44,7 +44,7 @@ struct PlanesJob {
     // Mean, then Σ (x - mean)^2, of each group (each plane for evonorm_b0 and batch_channel_norm); written forward,
     // read backward. Null forward where nobody asks.
     double* moments;
-    // Mean, then variance, of each channel as used; written forward, read backward (evonorm_b0, batch_channel_norm).
+    // Mean, then variance, of each channel as used (evonorm_b0, batch_channel_norm); the same.
     double* channel_moments;
     float* running_mean;
     float* running_var;

@@ -11,7 +11,13 @@ using namespace normkit;
 
 template <class T>
 void moments(const void* x, int64_t begin, int64_t end, int64_t length, double* mean, double* square) {
-    for (int64_t row = begin; row < end; ++row) {
+    int64_t row = begin;
+    if (length <= BLOCK) {
+        for (; end - row >= 4; row += 4, mean += 4, square += 4) {
+            four_moments(static_cast<const T*>(x) + row * length, length, mean, square);
+        }
+    }
+    for (; row < end; ++row) {
         const Moments found = row_moments(static_cast<const T*>(x) + row * length, length);
         *mean++ = found.mean;
         *square++ = found.square;

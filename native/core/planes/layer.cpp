@@ -17,15 +17,22 @@ size_t moment_floats(const PlanesJob& job) {
     return up_to_line(static_cast<size_t>(job.batch * job.channels) * 2 * sizeof(double) / sizeof(float));
 }
 
+size_t channel_floats(const PlanesJob& job) {
+    return up_to_line(static_cast<size_t>(job.channels) * 3 * sizeof(double) / sizeof(float));
+}
+
 }  // namespace
 
 size_t Layer::floats_needed(const PlanesJob& job) {
-    return curve_floats(job) + (job.backward ? sum_floats(job) : moment_floats(job));
+    return curve_floats(job) + channel_floats(job) + (job.backward ? sum_floats(job) : moment_floats(job));
 }
 
 void Layer::use(float* scratch) {
     curves_ = reinterpret_cast<Curve*>(scratch);
-    double* rest = reinterpret_cast<double*>(scratch + curve_floats(job_));
+    double* of_channels = reinterpret_cast<double*>(scratch + curve_floats(job_));
+    channel_gain_ = of_channels + 2 * job_.channels;
+    channel_moments_ = job_.channel_moments ? job_.channel_moments : of_channels;
+    double* rest = reinterpret_cast<double*>(scratch + curve_floats(job_) + channel_floats(job_));
     if (job_.backward) sums_ = reinterpret_cast<PlaneSums*>(rest);
     mean_ = job_.moments ? job_.moments : rest;
     square_ = mean_ + (by_plane() ? planes_ : items_);
@@ -41,6 +48,12 @@ void Layer::reduce(int64_t begin, int64_t end) {
     } else {
         kernels_.moments[job_.storage](job_.x, begin, end, planes_per_item_ * job_.size, mean_ + begin,
                                        square_ + begin);
+    }
+}
+
+void Layer::couple(int64_t begin, int64_t end) {
+    for (int64_t sample = 0; sample < job_.batch; ++sample) {
+        for (int64_t item = begin; item < end; ++item) fold(sample * items_per_sample() + item);
     }
 }
 

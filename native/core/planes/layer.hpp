@@ -18,21 +18,21 @@ public:
 
     // Before anything is read.
     virtual void begin() {}
-    // Whether an item's coefficients depend on other items; then `couple` runs between reading and writing.
+    // Whether the coefficients of a sample's item depend on the same item of the other samples.
     virtual bool coupled() const { return false; }
     // The first read of items [begin, end).
     void reduce(int64_t begin, int64_t end);
-    // The coefficients of an item's planes, from its own numbers; after `couple` in a call that is coupled.
+    // The coefficients of an item's planes, from its own numbers.
     virtual void fold(int64_t item) = 0;
-    // What the items have in common; everything has been read.
-    virtual void couple() {}
+    // The coefficients of items [begin, end) of all samples, each of which has been read; where they are coupled.
+    virtual void couple(int64_t begin, int64_t end);
     // The second read of items [begin, end), and the result.
     void write(int64_t begin, int64_t end, bool stream);
     // Parameter gradients, summed over the batch in its order.
     virtual void finish() {}
 
     int64_t items() const { return items_; }
-    int64_t planes_per_item() const { return planes_per_item_; }
+    int64_t items_per_sample() const { return items_ / job_.batch; }
 
     // Memory for the coefficients, the sums and the moments of one call.
     static size_t floats_needed(const PlanesJob& job);
@@ -48,6 +48,11 @@ protected:
     double per_item() const { return static_cast<double>(planes_per_item_ * job_.size); }
     double mean(int64_t row) const { return mean_[row]; }
     double square(int64_t row) const { return square_[row]; }
+    // Visits the planes of an item.
+    template <class Visit>
+    void for_planes(int64_t item, Visit visit) const {
+        for (int64_t plane = item * planes_per_item_; plane < (item + 1) * planes_per_item_; ++plane) visit(plane);
+    }
     // Sum over the batch of term(plane) for one channel.
     template <class Term>
     double over_batch(int64_t channel, Term term) const {
@@ -64,6 +69,8 @@ protected:
     PlaneSums* sums_ = nullptr;
     double* mean_ = nullptr;
     double* square_ = nullptr;
+    double* channel_moments_ = nullptr;  // mean, then variance, of each channel
+    double* channel_gain_ = nullptr;     // one number of each channel that its planes have in common
 };
 
 inline double parameter(const float* values, int64_t i, double otherwise) {

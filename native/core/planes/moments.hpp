@@ -42,4 +42,46 @@ NK_INLINE Moments row_moments(const T* x, int64_t n) {
     return all;
 }
 
+// Sum of term(i, count) over a row of at most BLOCK elements, lane by lane.
+template <class Term>
+NK_INLINE vf lane_sums(int64_t n, Term term) {
+    vf s0 = {}, s1 = {};
+    int64_t i = 0;
+    for (; n - i >= 2 * LANES; i += 2 * LANES) {
+        s0 += term(i, LANES);
+        s1 += term(i + LANES, LANES);
+    }
+    for (; i < n; i += LANES) s0 += term(i, part(n - i));
+    return s0 + s1;
+}
+
+// Four rows of at most BLOCK elements, one after the other: their sums across lanes are taken together.
+template <class T>
+NK_INLINE void four_moments(const T* x, int64_t n, double* mean, double* square) {
+    vf sums[4];
+    float centre[4];
+    for (int k = 0; k < 4; ++k) {
+        const T* row = x + k * n;
+        sums[k] = lane_sums(n, [row](int64_t i, int c) { return load_up_to(row + i, c, 0.0f); });
+    }
+    const double count = static_cast<double>(n);
+    const four_doubles means = horizontal_sum(sums[0], sums[1], sums[2], sums[3]) / count;
+    for (int k = 0; k < 4; ++k) {
+        const T* row = x + k * n;
+        centre[k] = static_cast<float>(means[k]);
+        const float fill = centre[k];
+        const vf centres = broadcast(fill);
+        sums[k] = lane_sums(n, [=](int64_t i, int c) {
+            const vf deviation = load_up_to(row + i, c, fill) - centres;
+            return deviation * deviation;
+        });
+    }
+    const four_doubles squares = horizontal_sum(sums[0], sums[1], sums[2], sums[3]);
+    for (int k = 0; k < 4; ++k) {
+        const double rest = means[k] - static_cast<double>(centre[k]), found = squares[k] - count * rest * rest;
+        mean[k] = means[k];
+        square[k] = found < 0.0 ? 0.0 : found;
+    }
+}
+
 }  // namespace

@@ -20,6 +20,7 @@ int64_t elements(const PlanesJob& job) { return job.batch * job.channels * job.s
 struct Walk {
     Layer& layer;
     bool stream;
+    int64_t slice;  // items of a sample that are walked together where samples are coupled
 };
 
 // An item is still in the cache when it is written.
@@ -31,17 +32,49 @@ void whole_items(void* context, int64_t begin, int64_t end) {
         walk.layer.write(item, item + 1, walk.stream);
     }
 }
+
+// The same where items of different samples are coupled: through the whole batch, a slice of the sample at a time.
+void whole_slices(void* context, int64_t begin, int64_t end) {
+    const Walk& walk = *static_cast<Walk*>(context);
+    const int64_t per_sample = walk.layer.items_per_sample(), items = walk.layer.items();
+    for (int64_t first = begin; first < end; first += walk.slice) {
+        const int64_t last = first + walk.slice < end ? first + walk.slice : end;
+        for (int64_t start = 0; start < items; start += per_sample) walk.layer.reduce(start + first, start + last);
+        walk.layer.couple(first, last);
+        for (int64_t start = items - per_sample; start >= 0; start -= per_sample) {
+            walk.layer.write(start + first, start + last, walk.stream);
+        }
+    }
+}
+
 void first_read(void* context, int64_t begin, int64_t end) {
     static_cast<Walk*>(context)->layer.reduce(begin, end);
 }
-// Backwards: the end of what was read last is still in the cache.
 void second_read(void* context, int64_t begin, int64_t end) {
     const Walk& walk = *static_cast<Walk*>(context);
-    for (int64_t item = end; item > begin; --item) walk.layer.write(item - 1, item, walk.stream);
+    walk.layer.write(begin, end, walk.stream);
+}
+
+constexpr int64_t SLICE_BYTES = 4096;  // what is read of one sample before the next: a page
+
+int64_t bytes_of(Storage storage) { return storage == FLOAT32 ? 4 : 2; }
+
+int64_t slice_of(const PlanesJob& job, const Layer& layer) {
+    const int64_t bytes = elements(job) / layer.items() * bytes_of(job.storage);
+    return bytes >= SLICE_BYTES ? 1 : SLICE_BYTES / bytes;
+}
+
+// Slices are shared where there are enough of them; else items, each read by one thread and perhaps written by another.
+void run_coupled(Walk& walk, int threads) {
+    const int64_t per_sample = walk.layer.items_per_sample();
+    if (per_sample >= walk.slice * threads) return share(per_sample, walk.slice, threads, whole_slices, &walk);
+    share(walk.layer.items(), 1, threads, first_read, &walk);
+    walk.layer.couple(0, per_sample);
+    share(walk.layer.items(), 1, threads, second_read, &walk);
 }
 
 bool is_streamed(const PlanesJob& job) {
-    const int64_t bytes = elements(job) * (job.storage == FLOAT32 ? 4 : 2) * (job.backward ? 3 : 2);
+    const int64_t bytes = elements(job) * bytes_of(job.storage) * (job.backward ? 3 : 2);
     return bytes > cache_bytes() / 2 && job.size >= LEAST_STREAMED;
 }
 
@@ -51,12 +84,10 @@ Outcome run_layer(const PlanesJob& job, Layer&& layer, int threads) {
     layer.use(scratch);
     threads = elements(job) < thresholds().serial ? 1 : usable_threads(threads);
     if (layer.items() < threads) threads = static_cast<int>(layer.items());
-    Walk walk = {layer, is_streamed(job)};
+    Walk walk = {layer, is_streamed(job), slice_of(job, layer)};
     layer.begin();
     if (layer.coupled()) {
-        share(layer.items(), 1, threads, first_read, &walk);
-        layer.couple();
-        share(layer.items(), 1, threads, second_read, &walk);
+        run_coupled(walk, threads);
     } else {
         share(layer.items(), 1, threads, whole_items, &walk);
     }

@@ -1,11 +1,11 @@
-"""The native channel norms made differentiable: group normalisation, EvoNorm, batch-channel norm, weight standardisation.
+"""The native channel norms made differentiable: GroupNorm, EvoNorm, batch-channel norm, weight standardisation.
 
 They compute on plain CPU tensors, straight from their addresses. What is traced or transformed (`torch.compile`,
 `torch.export`, `torch.func`, FakeTensor) is left to the formulas in torch's operators, which a compiler can fuse.
 A second derivative is that of the reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -184,7 +184,7 @@ def _by_hand(grad: Tensor) -> bool:
     return not torch.is_grad_enabled() and not tracing() and _plain(grad)
 
 
-def _by_formula(reference: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], grad: Tensor) -> Gradients:
+def _by_formula(reference: Callable[..., Tensor], inputs: Sequence[Tensor | None], grad: Tensor) -> Gradients:
     """The gradients as torch finds them in the reference, so that they can be differentiated again."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -194,7 +194,7 @@ def _by_formula(reference: Callable[..., Tensor], inputs: tuple[Tensor | None, .
     return tuple(next(found) if each is not None and each.requires_grad else None for each in own)
 
 
-def _typed(gradients: tuple[Tensor, ...], inputs: tuple[Tensor | None, ...]) -> Gradients:
+def _typed(gradients: tuple[Tensor, ...], inputs: Sequence[Tensor | None]) -> Gradients:
     """Each gradient in its input's type; None for an input that is not there."""
     return tuple(
         None if each is None else gradient.to(each.dtype) for gradient, each in zip(gradients, inputs, strict=True)
@@ -217,10 +217,10 @@ class _GroupNorm(torch.autograd.Function):
         input, weight, _ = inputs
         if _by_hand(grad):
             found = native_planes.group_norm_backward(input, grad, weight, moments, ctx.groups, ctx.eps)
-            dx, d_weight, d_bias = _typed(found, tuple(inputs))
+            dx, d_weight, d_bias = _typed(found, inputs)
         else:
             dx, d_weight, d_bias = _by_formula(
-                lambda x, w, b: group_norm_reference.group_norm(x, ctx.groups, w, b, ctx.eps), tuple(inputs), grad
+                lambda x, w, b: group_norm_reference.group_norm(x, ctx.groups, w, b, ctx.eps), inputs, grad
             )
         return dx, None, d_weight, d_bias, None
 
@@ -235,11 +235,10 @@ class _EvoNormS0(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        *saved, moments = ctx.saved_tensors
-        inputs = tuple(saved)
-        input, *parameters = inputs
+        *inputs, moments = ctx.saved_tensors
+        input, weight, _, v = inputs
         if _by_hand(grad):
-            found = native_planes.evonorm_s0_backward(input, grad, *parameters, moments, *ctx.how)
+            found = native_planes.evonorm_s0_backward(input, grad, weight, v, moments, *ctx.how)
             gradients = _typed(found, inputs)
         else:
             gradients = _by_formula(lambda *each: evonorm_reference.evonorm_s0(*each, *ctx.how), inputs, grad)
@@ -259,20 +258,20 @@ class _EvoNormB0(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        y, *moments = native_planes.evonorm_b0(input, weight, bias, v, running_var, training, momentum, eps)
+        arguments = input, weight, bias, v, running_var, training, momentum, eps
+        y, *moments = native_planes.evonorm_b0(*arguments)
         ctx.save_for_backward(input, weight, bias, v, *moments)
         ctx.training, ctx.eps = training, eps
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        *saved, moments, channel_moments = ctx.saved_tensors
-        inputs = tuple(saved)
+        *inputs, moments, channel_moments = ctx.saved_tensors
         input, *parameters = inputs
         if _by_hand(grad):
-            found = native_planes.evonorm_b0_backward(
-                input, grad, *parameters, moments, channel_moments, ctx.training, ctx.eps
-            )
+            weight, bias, v = parameters
+            how = ctx.training, ctx.eps
+            found = native_planes.evonorm_b0_backward(input, grad, weight, bias, v, moments, channel_moments, *how)
             gradients = _typed(found, inputs)
         else:
             variance = channel_moments[1].float()  # a copy: in training the reference moves it
@@ -306,8 +305,7 @@ class _BatchChannelNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        *saved, moments, channel_moments = ctx.saved_tensors
-        inputs = tuple(saved)
+        *inputs, moments, channel_moments = ctx.saved_tensors
         input, bn_weight, bn_bias, weight, _ = inputs
         if _by_hand(grad):
             how = ctx.groups, ctx.training, ctx.style, ctx.eps

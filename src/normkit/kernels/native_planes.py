@@ -37,6 +37,8 @@ __all__ = [
 _GROUP_NORM, _EVONORM_S0, _EVONORM_B0, _BATCH_CHANNEL_NORM, _WEIGHT_STANDARDIZE = range(5)
 _GIVEN, _ESTIMATED, _OF_BATCH = range(3)  # statistics of the channels
 _DENOMINATORS = {"official": 0, "bcn": 1, "timm": 2}
+_MISSING = tuple((0,) * (5 - count) for count in range(6))  # gradients that an operation does not have
+_threads = torch.get_num_threads
 DTYPES: dict[torch.dtype, int] = native._STORAGE
 
 
@@ -79,13 +81,13 @@ def evonorm_s0(
 
 
 def evonorm_s0_backward(
-    x: Tensor, dy: Tensor, weight: Tensor, bias: Tensor, v: Tensor, moments: Tensor, groups: int, eps: float
+    x: Tensor, dy: Tensor, weight: Tensor, v: Tensor, moments: Tensor, groups: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for x, γ, β and v."""
     x, dy, dx = _both(x, dy)
-    gradients = tuple(_floats(x.shape[1]) for _ in range(3))
-    parameters = {"weight": _wide(weight), "bias": _wide(bias), "v": _wide(v)}
-    _run(_EVONORM_S0, _shape(x, groups), eps, x, dx, moments, dy=dy, **parameters, gradients=gradients)
+    shape, channels = _shape(x, groups), x.shape[1]
+    gradients = _floats(channels), _floats(channels), _floats(channels)
+    _run(_EVONORM_S0, shape, eps, x, dx, moments, dy=dy, weight=_wide(weight), v=_wide(v), gradients=gradients)
     return dx, *gradients
 
 
@@ -138,10 +140,11 @@ def evonorm_b0_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for x, γ, β and v."""
     x, dy, dx = _both(x, dy)
-    gradients = tuple(_floats(x.shape[1]) for _ in range(3))
+    channels = x.shape[1]
+    gradients = _floats(channels), _floats(channels), _floats(channels)
     _run(
         _EVONORM_B0,
-        _shape(x, x.shape[1]),
+        _shape(x, channels),
         eps,
         x,
         dx,
@@ -257,14 +260,14 @@ def _run(
     eps: float,
     x: Tensor,
     result: Tensor,
-    moments: Tensor,
+    moments: Tensor | None,
     *,
     dy: Tensor | None = None,
     statistics: int = _GIVEN,
     denominator: int = 0,
     speed: float = 0.0,
     channel_moments: Tensor | None = None,
-    running: tuple[Tensor | None, ...] = (None, None),
+    running: tuple[Tensor | None, Tensor | None] = (None, None),
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     v: Tensor | None = None,
@@ -272,13 +275,35 @@ def _run(
     bn_bias: Tensor | None = None,
     gradients: tuple[Tensor | None, ...] = (),
 ) -> None:
-    tensors = (x, dy, result, moments, channel_moments, *running, weight, bias, v, bn_weight, bn_bias, *gradients)
-    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    missing = [0] * (17 - len(tensors))
-    backward = dy is not None
-    storage = DTYPES[x.dtype]
-    sizes = (operation, backward, statistics, denominator, storage, *shape)
-    _planes(*sizes, eps, speed, *addresses, *missing, torch.get_num_threads())
+    _planes(
+        operation,
+        dy is not None,
+        statistics,
+        denominator,
+        DTYPES[x.dtype],
+        *shape,
+        eps,
+        speed,
+        x.data_ptr(),
+        _address(dy),
+        result.data_ptr(),
+        _address(moments),
+        _address(channel_moments),
+        _address(running[0]),
+        _address(running[1]),
+        _address(weight),
+        _address(bias),
+        _address(v),
+        _address(bn_weight),
+        _address(bn_bias),
+        *map(_address, gradients),
+        *_MISSING[len(gradients)],
+        _threads(),
+    )
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _shape(x: Tensor, groups: int) -> _Shape:
