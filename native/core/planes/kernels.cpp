@@ -12,7 +12,7 @@ using namespace normkit;
 template <class T>
 void moments(const void* x, int64_t begin, int64_t end, int64_t length, double* mean, double* square) {
     int64_t row = begin;
-    if (length <= BLOCK) {
+    if (length <= FIRST_BLOCK) {
         for (; end - row >= 4; row += 4, mean += 4, square += 4) {
             four_moments(static_cast<const T*>(x) + row * length, length, mean, square);
         }

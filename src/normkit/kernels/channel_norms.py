@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 
 from normkit.kernels import native_planes
-from normkit.kernels.dispatch import forward_mode, tracing
+from normkit.kernels.dispatch import tracing
 from normkit.kernels.reference import batch_channel_norm as bcn_reference
 from normkit.kernels.reference import evonorm as evonorm_reference
 from normkit.kernels.reference import group_norm as group_norm_reference
@@ -41,15 +42,13 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
         return WHY_NOT
     if tracing():
         return "the call is traced or transformed, and a kernel outside of torch sees addresses only"
-    if not input.is_cpu:
-        return f"the input is on {input.device}, not on the CPU"
     if input.dtype not in native_planes.DTYPES:
         return f"the native kernels take float32, bfloat16 and float16, not {input.dtype}"
-    if forward_mode():
+    if forward_ad._current_level >= 0:
         return "it has no forward-mode derivative"
     for tensor in (input, *args):
         if isinstance(tensor, Tensor) and not _plain(tensor):
-            return f"the call has a {type(tensor).__name__} that keeps its elements in a way of its own"
+            return f"a {type(tensor).__name__} on {tensor.device} does not lie plainly in the CPU's memory"
     if input.numel() == 0:
         return "the input has no elements"
     return _own_objection(op, args)
@@ -86,7 +85,7 @@ def group_norm(
     """y = (x − μ)/sqrt(σ² + ε) γ + β."""
     if out is None and _recorded(input, weight, bias):
         return _apply(_GroupNorm, input, num_groups, weight, bias, eps)
-    return _written(native_planes.group_norm(input, num_groups, weight, bias, eps, out=out)[0], out)
+    return _written(native_planes.group_norm(input, num_groups, weight, bias, eps, out=out, keep=False)[0], out)
 
 
 def evonorm_s0(
@@ -102,7 +101,7 @@ def evonorm_s0(
     """y = x σ(v x)/sqrt(s² + ε) γ + β."""
     if out is None and _recorded(input, weight, bias, v):
         return _apply(_EvoNormS0, input, weight, bias, v, groups, eps)
-    return _written(native_planes.evonorm_s0(input, weight, bias, v, groups, eps, out=out)[0], out)
+    return _written(native_planes.evonorm_s0(input, weight, bias, v, groups, eps, out=out, keep=False)[0], out)
 
 
 def evonorm_b0(
@@ -123,7 +122,7 @@ def evonorm_b0(
         increment_version(running_var)
     if out is None and _recorded(input, weight, bias, v):
         return _apply(_EvoNormB0, *arguments)
-    return _written(native_planes.evonorm_b0(*arguments, out=out)[0], out)
+    return _written(native_planes.evonorm_b0(*arguments, out=out, keep=False)[0], out)
 
 
 def batch_channel_norm(
@@ -149,7 +148,7 @@ def batch_channel_norm(
         increment_version((running_mean, running_var))
     if out is None and _recorded(input, bn_weight, bn_bias, weight, bias):
         return _apply(_BatchChannelNorm, *arguments, speed, eps)
-    return _written(native_planes.batch_channel_norm(*arguments, speed, eps, out=out)[0], out)
+    return _written(native_planes.batch_channel_norm(*arguments, speed, eps, out=out, keep=False)[0], out)
 
 
 def weight_standardize(
@@ -159,7 +158,7 @@ def weight_standardize(
     eps = ws_reference.DEFAULT_EPS[variant] if eps is None else eps
     if out is None and _recorded(weight):
         return _apply(_WeightStandardize, weight, variant, eps)
-    return _written(native_planes.weight_standardize(weight, variant, eps, out=out)[0], out)
+    return _written(native_planes.weight_standardize(weight, variant, eps, out=out, keep=False)[0], out)
 
 
 def _recorded(*tensors: Tensor | None) -> bool:
@@ -258,9 +257,9 @@ class _EvoNormB0(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        arguments = input, weight, bias, v, running_var, training, momentum, eps
-        y, *moments = native_planes.evonorm_b0(*arguments)
-        ctx.save_for_backward(input, weight, bias, v, *moments)
+        how = training, momentum, eps
+        y, moments, channel_moments = native_planes.evonorm_b0(input, weight, bias, v, running_var, *how)
+        ctx.save_for_backward(input, weight, bias, v, moments, channel_moments)
         ctx.training, ctx.eps = training, eps
         return y
 
@@ -274,7 +273,7 @@ class _EvoNormB0(torch.autograd.Function):
             found = native_planes.evonorm_b0_backward(input, grad, weight, bias, v, moments, channel_moments, *how)
             gradients = _typed(found, inputs)
         else:
-            variance = channel_moments[1].float()  # a copy: in training the reference moves it
+            variance = channel_moments.view(2, -1)[1].float()  # a copy: in training the reference moves it
             gradients = _by_formula(
                 lambda *each: evonorm_reference.evonorm_b0(*each, variance, ctx.training, eps=ctx.eps), inputs, grad
             )
@@ -321,7 +320,7 @@ class _BatchChannelNorm(torch.autograd.Function):
 
 def _bcn_formula(ctx: Any, channel_moments: Tensor) -> Callable[..., Tensor]:
     of_batch = ctx.training and ctx.style == "batch"
-    mean, variance = channel_moments.float()  # copies: with the batch's statistics the reference moves them
+    mean, variance = channel_moments.view(2, -1).float()  # copies: with the batch's statistics the reference moves them
 
     def formula(x: Tensor, bn_weight: Tensor, bn_bias: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return bcn_reference.batch_channel_norm(

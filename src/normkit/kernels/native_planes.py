@@ -1,12 +1,9 @@
 """The C++ channel norms on CPU tensors (batch, channels, *space): no autograd, no tracing, just numbers.
 
-Each forward function returns the result and what its backward function wants back: the moments that it took, in
-float64. Computed in float32 with sums carried in double, whatever the type in memory; parameters are rounded to
+Each forward function returns the result and, with `keep`, what its backward function wants back: the moments that it
+took, in float64; without it None. Computed in float32 with sums carried in double, whatever the type in memory; parameters are rounded to
 float32. Native code: `native/core/planes`.
 """
-
-from math import prod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,19 +39,15 @@ _threads = torch.get_num_threads
 DTYPES: dict[torch.dtype, int] = native._STORAGE
 
 
-class _Shape(NamedTuple):
-    batch: int
-    channels: int
-    groups: int
-    size: int
+_Shape = tuple[int, int, int, int]  # batch, channels, groups, size of a plane
 
 
 def group_norm(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *, out: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """y = (x − μ)/sqrt(σ² + ε) γ + β by groups of channels of one sample, and moments (2, batch·groups)."""
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *, out: Tensor | None = None, keep: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """y = (x − μ)/sqrt(σ² + ε) γ + β by groups of channels of one sample, and moments (2·batch·groups)."""
     x, shape = x.contiguous(), _shape(x, groups)
-    y, moments = _result(x, out), _doubles(2, shape.batch * groups)
+    y, moments = _result(x, out), _doubles(2 * shape[0] * groups, keep)
     _run(_GROUP_NORM, shape, eps, x, y, moments, weight=_wide(weight), bias=_wide(bias))
     return _delivered(y, out), moments
 
@@ -71,11 +64,11 @@ def group_norm_backward(
 
 
 def evonorm_s0(
-    x: Tensor, weight: Tensor, bias: Tensor, v: Tensor, groups: int, eps: float, *, out: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """y = x σ(v x)/sqrt(s² + ε) γ + β, and moments (2, batch·groups)."""
+    x: Tensor, weight: Tensor, bias: Tensor, v: Tensor, groups: int, eps: float, *, out: Tensor | None = None, keep: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """y = x σ(v x)/sqrt(s² + ε) γ + β, and moments (2·batch·groups)."""
     x, shape = x.contiguous(), _shape(x, groups)
-    y, moments = _result(x, out), _doubles(2, shape.batch * groups)
+    y, moments = _result(x, out), _doubles(2 * shape[0] * groups, keep)
     _run(_EVONORM_S0, shape, eps, x, y, moments, weight=_wide(weight), bias=_wide(bias), v=_wide(v))
     return _delivered(y, out), moments
 
@@ -102,13 +95,15 @@ def evonorm_b0(
     eps: float,
     *,
     out: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y = x/max(sqrt(s²_batch + ε), v x + sqrt(s²_instance + ε)) γ + β; moments (2, batch·channels) and (2, channels).
+    keep: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """y = x/max(sqrt(s²_batch + ε), v x + sqrt(s²_instance + ε)) γ + β; moments (2·batch·channels) and (2·channels).
 
     In training moves `running_var`, float32 and contiguous.
     """
     x, shape = x.contiguous(), _shape(x, x.shape[1])
-    y, moments, of_channels = _result(x, out), _doubles(2, shape.batch * shape.channels), _doubles(2, shape.channels)
+    y, moments = _result(x, out), _doubles(2 * shape[0] * shape[1], keep)
+    of_channels = _doubles(2 * shape[1], keep)
     _run(
         _EVONORM_B0,
         shape,
@@ -175,13 +170,15 @@ def batch_channel_norm(
     eps: float,
     *,
     out: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y = w GN(γ (x − μ)/sqrt(σ² + ε) + β) + b; moments (2, batch·channels), and μ, σ² as used (2, channels).
+    keep: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """y = w GN(γ (x − μ)/sqrt(σ² + ε) + β) + b; moments (2·batch·channels), and μ, σ² as used (2·channels).
 
     In training moves the running statistics, float32 and contiguous.
     """
     x, shape = x.contiguous(), _shape(x, groups)
-    y, moments, of_channels = _result(x, out), _doubles(2, shape.batch * shape.channels), _doubles(2, shape.channels)
+    y, moments = _result(x, out), _doubles(2 * shape[0] * shape[1], keep)
+    of_channels = _doubles(2 * shape[1], keep)
     _run(
         _BATCH_CHANNEL_NORM,
         shape,
@@ -237,11 +234,13 @@ def batch_channel_norm_backward(
     return dx, d_bn_weight, d_bn_bias, d_weight, d_bias
 
 
-def weight_standardize(weight: Tensor, variant: str, eps: float, *, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Ŵ = (W − mean)/σ by filters, and moments (2, filters)."""
+def weight_standardize(
+    weight: Tensor, variant: str, eps: float, *, out: Tensor | None = None, keep: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Ŵ = (W − mean)/σ by filters, and moments (2·filters)."""
     weight = weight.contiguous()
     shape = _filters(weight)
-    y, moments = _result(weight, out), _doubles(2, shape.batch)
+    y, moments = _result(weight, out), _doubles(2 * shape[0], keep)
     _run(_WEIGHT_STANDARDIZE, shape, eps, weight, y, moments, denominator=_DENOMINATORS[variant])
     return _delivered(y, out), moments
 
@@ -307,12 +306,13 @@ def _address(tensor: Tensor | None) -> int:
 
 
 def _shape(x: Tensor, groups: int) -> _Shape:
-    batch, channels, *space = x.shape
-    return _Shape(batch, channels, groups, prod(space))
+    batch, channels = x.shape[:2]
+    return batch, channels, groups, x.numel() // (batch * channels)
 
 
 def _filters(weight: Tensor) -> _Shape:
-    return _Shape(weight.shape[0], 1, 1, prod(weight.shape[1:]))
+    filters = weight.shape[0]
+    return filters, 1, 1, weight.numel() // filters
 
 
 def _statistics(training: bool, style: str) -> int:
@@ -321,8 +321,8 @@ def _statistics(training: bool, style: str) -> int:
     return _OF_BATCH if style == "batch" else _ESTIMATED
 
 
-def _doubles(*shape: int) -> Tensor:
-    return torch.empty(shape, dtype=torch.float64)
+def _doubles(count: int, keep: bool) -> Tensor | None:
+    return torch.empty(count, dtype=torch.float64) if keep else None
 
 
 def _floats(*shape: int) -> Tensor:
