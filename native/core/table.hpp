@@ -7,6 +7,7 @@ namespace normkit {
 enum Storage : int { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, STORAGES };
 
 struct SoftmaxKernels;  // softmax/job.hpp
+struct PlanesKernels;   // planes/job.hpp
 
 struct KernelTable {
     const char* name;
@@ -14,6 +15,7 @@ struct KernelTable {
     bool (*supported)();
     int lanes;
     const SoftmaxKernels* softmax;
+    const PlanesKernels* planes;
 };
 
 }  // namespace normkit

@@ -13,6 +13,7 @@
 #include "arguments.hpp"
 #include "calls.hpp"
 #include "direct.hpp"
+#include "planes.hpp"
 
 namespace {
 
@@ -158,6 +159,7 @@ PyMethodDef METHODS[] = {
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
     {"use_torch", method(py_use_torch), METH_FASTCALL, "Take what short_rows needs of torch; True if that is enough."},
     {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
+    {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
     {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},

@@ -8,6 +8,7 @@ from normkit.functional.batch_channel_norm import batch_channel_norm
 from normkit.functional.crms_norm import crms_norm
 from normkit.functional.evonorm_b0 import evonorm_b0
 from normkit.functional.evonorm_s0 import evonorm_s0
+from normkit.functional.group_norm import group_norm
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
@@ -20,6 +21,7 @@ __all__ = [
     "crms_norm",
     "evonorm_b0",
     "evonorm_s0",
+    "group_norm",
     "layer_norm",
     "log_softmax",
     "logsumexp",

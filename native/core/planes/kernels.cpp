@@ -1,0 +1,102 @@
+// The channel norms' kernels for one instruction set (isa.hpp); all but the table has internal linkage.
+#include "job.hpp"
+#include "isa.hpp"
+
+#include "curves.hpp"
+#include "moments.hpp"
+
+namespace {
+
+using namespace normkit;
+
+template <class T>
+void moments(const void* x, int64_t begin, int64_t end, int64_t length, double* mean, double* square) {
+    int64_t row = begin;
+    if (length <= FIRST_BLOCK) {
+        for (; end - row >= 4; row += 4, mean += 4, square += 4) {
+            four_moments(static_cast<const T*>(x) + row * length, length, mean, square);
+        }
+    }
+    for (; row < end; ++row) {
+        const Moments found = row_moments(static_cast<const T*>(x) + row * length, length);
+        *mean++ = found.mean;
+        *square++ = found.square;
+    }
+}
+
+template <class F, class T>
+void write(const void* x, void* y, int64_t begin, int64_t end, int64_t size, const Curve* curves, bool stream) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+        const F curve(*curves++);
+        const T* from = static_cast<const T*>(x) + plane * size;
+        write_row(static_cast<T*>(y) + plane * size, size, stream,
+                  [&](int64_t i, int c) { return curve.value(load_up_to(from + i, c, 0.0f)); });
+    }
+    if (stream) stream_fence();
+}
+
+// Lanes beyond the end have dy = 0, and with it every term; x = 0 there keeps the terms finite.
+template <class F, class T>
+NK_INLINE void add_plane(const F& curve, const T* x, const T* dy, int64_t size, double* sums) {
+    int64_t i = 0;
+    while (i < size) {
+        const int64_t whole = i + smaller(BLOCK, (size - i) / (2 * LANES) * (2 * LANES));
+        vf first[F::SUMS] = {}, second[F::SUMS] = {};
+        for (; i < whole; i += 2 * LANES) {
+            curve.add(load(x + i), load(dy + i), first);
+            curve.add(load(x + i + LANES), load(dy + i + LANES), second);
+        }
+        if (size - i < 2 * LANES) {
+            for (; i < size; i += LANES) {
+                const int count = part(size - i);
+                curve.add(load_up_to(x + i, count, 0.0f), load_up_to(dy + i, count, 0.0f), first);
+            }
+        }
+        for (int k = 0; k < F::SUMS; ++k) sums[k] += horizontal_sum(first[k] + second[k]);
+    }
+}
+
+template <class F, class T>
+void sum(const void* x, const void* dy, int64_t begin, int64_t end, int64_t size, const Curve* curves,
+         PlaneSums* sums) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+        const F curve(*curves++);
+        PlaneSums& own = *sums++;
+        own = {};
+        add_plane(curve, static_cast<const T*>(x) + plane * size, static_cast<const T*>(dy) + plane * size, size,
+                  own.of);
+    }
+}
+
+template <class F, class T>
+void pull(const void* x, const void* dy, void* dx, int64_t begin, int64_t end, int64_t size, const Curve* curves,
+          bool stream) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+        const F curve(*curves++);
+        const T* at = static_cast<const T*>(x) + plane * size;
+        const T* by = static_cast<const T*>(dy) + plane * size;
+        write_row(static_cast<T*>(dx) + plane * size, size, stream, [&](int64_t i, int c) {
+            return curve.gradient(load_up_to(at + i, c, 0.0f), load_up_to(by + i, c, 0.0f));
+        });
+    }
+    if (stream) stream_fence();
+}
+
+}  // namespace
+
+namespace normkit {
+
+#define NORMKIT_EACH_STORAGE(kernel, F) {kernel<F, float>, kernel<F, bf16>, kernel<F, f16>}
+#define NORMKIT_EACH_CURVE(kernel) \
+    {NORMKIT_EACH_STORAGE(kernel, AffineCurve), NORMKIT_EACH_STORAGE(kernel, SwishCurve), \
+     NORMKIT_EACH_STORAGE(kernel, LargerCurve)}
+
+extern const PlanesKernels NORMKIT_FOR(planes);
+const PlanesKernels NORMKIT_FOR(planes) = {
+    {moments<float>, moments<bf16>, moments<f16>},
+    NORMKIT_EACH_CURVE(write),
+    NORMKIT_EACH_CURVE(sum),
+    NORMKIT_EACH_CURVE(pull),
+};
+
+}  // namespace normkit
