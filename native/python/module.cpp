@@ -159,6 +159,7 @@ PyMethodDef METHODS[] = {
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
     {"cross_entropy", method(py_cross_entropy), METH_FASTCALL, "Cross-entropy of rows of logits."},
     {"cross_entropy_backward", method(py_cross_entropy_backward), METH_FASTCALL, "Its gradient by the logits."},
+    {"loss_of_rows", method(py_loss_of_rows), METH_FASTCALL, "Cross-entropy of dense float32 rows; None if not such."},
     {"use_torch", method(py_use_torch), METH_FASTCALL, "Take what short_rows needs of torch; True if that is enough."},
     {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},

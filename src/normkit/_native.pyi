@@ -88,6 +88,9 @@ def cross_entropy_backward(
     threads: int,
     /,
 ) -> None: ...
+def loss_of_rows(
+    x: Tensor, target: Tensor, ignore_index: int, reduction: int, smoothing: float, gradient: bool, /
+) -> tuple[Tensor, Tensor, Tensor | None] | None: ...
 def use_torch(
     tensor: type[Tensor],
     empty_like: Callable[[Tensor], Tensor],

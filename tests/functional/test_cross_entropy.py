@@ -47,14 +47,15 @@ def loss_and_gradient(function: object, x: Tensor, *args: object, **options: obj
 
 
 def assert_as_exact(x: Tensor, target: Tensor, **options: object) -> None:
-    """Loss and gradient by the native kernel against torch in float64."""
+    """Loss and gradient, by the kernel and by what the public call takes, against torch in float64."""
     weight = options.pop("weight", None)
     wide = None if weight is None else weight.double()  # type: ignore[attr-defined]
-    loss, dx = loss_and_gradient(cross_entropy, x, target, weight, kernel="native", **options)
     wanted, exact = loss_and_gradient(torchs, x.double(), target, wide, **options)
     size = max(1.0, float(x.abs().max()), float(wanted.abs().max()))
-    assert_close(loss.double(), wanted, rtol=0, atol=1e-6 * size)
-    assert_close(dx.double(), exact, rtol=0, atol=1e-6 * max(1.0, float(exact.abs().max())))
+    for kernel in ("native", None):
+        loss, dx = loss_and_gradient(cross_entropy, x, target, weight, kernel=kernel, **options)
+        assert_close(loss.double(), wanted, rtol=0, atol=1e-6 * size)
+        assert_close(dx.double(), exact, rtol=0, atol=1e-6 * max(1.0, float(exact.abs().max())))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -204,6 +205,28 @@ def test_second_derivative(reduction: str, smoothing: float) -> None:
     assert_close(
         second(cross_entropy, x, weight).double(), second(torchs, x.double(), weight.double()), rtol=1e-5, atol=1e-5
     )
+
+
+@needs_native
+@pytest.mark.parametrize("width", [9, 700])
+def test_a_gradient_asked_for_twice_or_scaled(width: int) -> None:
+    """The first is computed with the loss and given away; it is not what the second sees changed."""
+    x, target = case(4, width)
+    (wanted,) = torch.autograd.grad(torchs(x.requires_grad_(), target), x)
+    loss = cross_entropy(x, target)
+    (first,) = torch.autograd.grad(loss, x, retain_graph=True)
+    first.zero_()
+    (second,) = torch.autograd.grad(3 * loss, x, retain_graph=True)
+    assert_close(second, 3 * wanted, rtol=1e-4, atol=1e-6)
+    assert_close(torch.autograd.grad(0.5 * cross_entropy(x, target), x)[0], 0.5 * wanted, rtol=1e-4, atol=1e-6)
+
+
+@needs_native
+@pytest.mark.parametrize("width", [40, 700])
+def test_rows_that_rise(width: int) -> None:
+    """The exponentials' reference moves along the row."""
+    rows = torch.linspace(0, 300, width).repeat(3, 1)
+    assert_as_exact(rows, torch.tensor([0, width // 2, width - 1]))
 
 
 @needs_native

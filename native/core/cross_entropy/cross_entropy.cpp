@@ -19,13 +19,22 @@ struct Call {
     std::atomic<int64_t> bad_row;
 };
 
-void run_losses(void* context, int64_t begin, int64_t end) {
-    Call& call = *static_cast<Call*>(context);
-    const int64_t stopped = call.kernels.losses[call.job.storage](call.job, begin, end);
+// Remembers the first row at which a thread had to stop.
+void note(Call& call, int64_t stopped, int64_t end) {
     if (stopped == end) return;
     int64_t known = call.bad_row.load();
     while ((known < 0 || stopped < known) && !call.bad_row.compare_exchange_weak(known, stopped)) {
     }
+}
+
+void run_losses(void* context, int64_t begin, int64_t end) {
+    Call& call = *static_cast<Call*>(context);
+    note(call, call.kernels.losses[call.job.storage](call.job, begin, end), end);
+}
+
+void run_both(void* context, int64_t begin, int64_t end) {
+    Call& call = *static_cast<Call*>(context);
+    note(call, call.kernels.losses_and_gradients[call.job.storage](call.job, begin, end), end);
 }
 
 void run_gradients(void* context, int64_t begin, int64_t end) {
@@ -49,7 +58,8 @@ double sum_of_targets(const CrossEntropyJob& job) {
     double sum = 0.0;
     for (int64_t row = 0; row < job.rows; ++row) {
         const int64_t t = job.target[row];
-        if (t != job.ignore_index) sum += job.weight ? static_cast<double>(job.weight[t]) : 1.0;
+        if (t == job.ignore_index || t < 0 || t >= job.classes) continue;  // the kernels report the latter
+        sum += job.weight ? static_cast<double>(job.weight[t]) : 1.0;
     }
     return sum;
 }
@@ -66,21 +76,37 @@ Outcome bad_target(const CrossEntropyJob& job, int64_t row) {
     return {Outcome::BAD_INDEX, message};
 }
 
-int64_t dx_bytes(const CrossEntropyJob& job) { return job.rows * job.classes * (job.storage == FLOAT32 ? 4 : 2); }
+Outcome run_forward(const CrossEntropyJob& job, Task task, double total, float* reduced, int threads) {
+    const KernelTable* kernels = active_kernels();
+    if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
+    Call call = {*kernels->cross_entropy, job, {-1}};
+    share(job.rows, ROWS_PER_LINE, threads_for(job, threads), task, &call);
+    if (call.bad_row >= 0) return bad_target(job, call.bad_row);
+    if (reduced) *reduced = static_cast<float>(sum_of_losses(job) / total);
+    return DONE;
+}
 
 }  // namespace
 
+bool gradient_fits_cache(const CrossEntropyJob& job) {
+    return job.rows * job.classes * (job.storage == FLOAT32 ? 4 : 2) <= cache_bytes() / 2;
+}
+
 Outcome cross_entropy(CrossEntropyJob job, Reduction reduction, float* reduced, int threads) {
-    const KernelTable* kernels = active_kernels();
-    if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
     job.class_weights = sum_of_classes(job);
-    Call call = {*kernels->cross_entropy, job, {-1}};
-    share(job.rows, ROWS_PER_LINE, threads_for(job, threads), run_losses, &call);
-    if (call.bad_row >= 0) return bad_target(job, call.bad_row);
-    if (reduction == NONE) return DONE;
     const double total = reduction == MEAN ? sum_of_targets(job) : 1.0;
-    *reduced = static_cast<float>(sum_of_losses(job) / total);
-    return DONE;
+    return run_forward(job, run_losses, total, reduction == NONE ? nullptr : reduced, threads);
+}
+
+Outcome cross_entropy_with_gradient(CrossEntropyJob job, Reduction reduction, float* reduced, int threads) {
+    static const float one = 1.0f;
+    job.class_weights = sum_of_classes(job);
+    const double total = reduction == MEAN ? sum_of_targets(job) : 1.0;
+    job.grad = &one;
+    job.grad_stride = 0;
+    job.grad_scale = 1.0 / total;
+    job.stream = !gradient_fits_cache(job);
+    return run_forward(job, run_both, total, reduced, threads);
 }
 
 Outcome cross_entropy_backward(CrossEntropyJob job, Reduction reduction, int threads) {
@@ -88,7 +114,7 @@ Outcome cross_entropy_backward(CrossEntropyJob job, Reduction reduction, int thr
     if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
     job.class_weights = sum_of_classes(job);
     job.grad_scale = reduction == MEAN ? 1.0 / sum_of_targets(job) : 1.0;
-    job.stream = dx_bytes(job) > cache_bytes() / 2;
+    job.stream = !gradient_fits_cache(job);
     Call call = {*kernels->cross_entropy, job, {-1}};
     share(job.rows, ROWS_PER_LINE, threads_for(job, threads), run_gradients, &call);
     return DONE;

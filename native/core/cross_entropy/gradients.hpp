@@ -20,7 +20,7 @@ struct GradientTerms {
     }
 };
 
-// `scaled(x)` is the exponential of x times what makes it all softmax(x).
+// `scaled(x, i, count)` is all softmax(x) of the elements from i on.
 template <class T, class Scaled>
 NK_INLINE void write_loss_gradient(const CrossEntropyJob& job, int64_t row, const GradientTerms& terms, Scaled scaled) {
     const T* x = logits<T>(job, row);
@@ -33,7 +33,7 @@ NK_INLINE void write_loss_gradient(const CrossEntropyJob& job, int64_t row, cons
         return v;
     };
     const auto plain = [=](int64_t i, int count) __attribute__((always_inline)) {
-        return without_hot(scaled(load_up_to(x + i, count, MINUS_INFINITY)), i);
+        return without_hot(scaled(x, i, count), i);
     };
     if (job.smoothing == 0.0) return write_row(dx, job.classes, job.stream, plain);
     const vf smooth = broadcast(terms.smooth);
@@ -59,7 +59,9 @@ void shifted_loss_gradient(const CrossEntropyJob& job, int64_t row, const Gradie
     const vf shift = broadcast(maximum);
     const vf gain = broadcast(static_cast<float>(terms.all * exp(static_cast<double>(maximum) - log_sum)));
     const Reference reference = reference_at(0.0f);
-    write_loss_gradient<T>(job, row, terms, [=](vf v) { return exponential<false>(v - shift, reference) * gain; });
+    write_loss_gradient<T>(job, row, terms, [=](const T* from, int64_t i, int count) {
+        return exponential<false>(load_up_to(from + i, count, MINUS_INFINITY) - shift, reference) * gain;
+    });
 }
 
 template <class T>
@@ -77,8 +79,8 @@ void gradients(const CrossEntropyJob& job, int64_t begin, int64_t end) {
         }
         const Reference r = reference_at(job.exponent[row]);
         const vf gain = broadcast(static_cast<float>(terms.all / static_cast<double>(job.mantissa[row])));
-        write_loss_gradient<T>(job, row, terms, [=](vf v) __attribute__((always_inline)) {
-            return exponential_with<false, true>(v, r.bias, r.floor, gain);
+        write_loss_gradient<T>(job, row, terms, [=](const T* x, int64_t i, int count) __attribute__((always_inline)) {
+            return exponential_with<false, true>(load_up_to(x + i, count, MINUS_INFINITY), r.bias, r.floor, gain);
         });
     }
     if (job.stream) stream_fence();

@@ -35,6 +35,8 @@ struct CrossEntropyKernels {
     // Losses of rows [begin, end); returns the first row whose target is no class, `end` if there is none.
     int64_t (*losses[STORAGES])(const CrossEntropyJob&, int64_t begin, int64_t end);
     void (*gradients[STORAGES])(const CrossEntropyJob&, int64_t begin, int64_t end);
+    // Both while the rows are in cache; returns what `losses` does.
+    int64_t (*losses_and_gradients[STORAGES])(const CrossEntropyJob&, int64_t begin, int64_t end);
 };
 
 }  // namespace normkit

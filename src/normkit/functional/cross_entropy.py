@@ -11,12 +11,16 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from normkit.kernels import reference
 from normkit.kernels.arguments import check_float, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.cross_entropy import loss_of_rows
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
 
 __all__ = ["cross_entropy"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 
 def cross_entropy(
@@ -57,6 +61,13 @@ def cross_entropy(
             shape; `out` does not fit or a gradient is asked for as well.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: a few short rows take less time than the checks and the choice that follow.
+    usual = reduction in ("mean", "sum") and weight is None and kernel is None and out is None and reduce is None
+    usual = usual and size_average is None and 0.0 <= label_smoothing <= 1.0 and not (switched_off or _compiling())
+    if usual and forward_ad._current_level < 0:
+        loss = loss_of_rows(input, target, ignore_index, reduction, label_smoothing)
+        if loss is not None:
+            return loss
     if size_average is not None or reduce is not None:
         reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
     check_float("cross_entropy", input)

@@ -13,14 +13,15 @@ from torch.nn import Parameter
 
 from normkit.kernels import derivatives, native
 from normkit.kernels.dispatch import forward_mode, tracing
-from normkit.kernels.native_cross_entropy import Settings, cross_entropy_backward
+from normkit.kernels.native_cross_entropy import REDUCTIONS, Settings, cross_entropy_backward
 from normkit.kernels.native_cross_entropy import cross_entropy as native_cross_entropy
 from normkit.kernels.softmax import is_plain
 
-__all__ = ["WHY_NOT", "cross_entropy", "supports"]
+__all__ = ["WHY_NOT", "cross_entropy", "loss_of_rows", "supports"]
 
 WHY_NOT: str = native.WHY_NOT
 _PLAIN = (Tensor, Parameter)
+_Found = tuple[Tensor, Tensor, Tensor | None]  # loss, what the backward pass needs, dx
 
 
 def supports(
@@ -78,6 +79,57 @@ def _as_rows(input: Tensor) -> Tensor | None:
     return moved.reshape(-1, input.shape[1]) if moved.is_contiguous() else None
 
 
+def loss_of_rows(
+    input: Tensor, target: Tensor, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor | None:
+    """The mean or sum of the losses of dense float32 rows on the CPU with a class each; None for all else.
+
+    One call into the native part looks at the tensors, allocates and computes. Where a gradient is asked for and it
+    stays in cache, it is computed at once, for a loss whose own gradient is 1: the commonest, and a multiplication away
+    from any other.
+    """
+    wanted = input.requires_grad and torch.is_grad_enabled()
+    found = _loss_of_rows(input, target, ignore_index, REDUCTIONS.index(reduction), label_smoothing, wanted)
+    if found is None or not wanted:
+        return found and found[0]
+    settings = Settings(ignore_index, reduction, label_smoothing)
+    return cast(Tensor, super(torch.autograd.Function, _Computed).apply(input, target, found, settings))
+
+
+def _none_of_rows(*args: Any) -> None:
+    """In place of the native part where there is none, or torch offers no table to look at tensors by."""
+
+
+_loss_of_rows = _none_of_rows if native.short_rows is None else native.loss_of_rows
+
+
+class _Computed(torch.autograd.Function):
+    """A loss that comes with its gradient, or with what is needed to compute that."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor, found: _Found, settings: Settings) -> Tensor:
+        loss, ctx.kept, ctx.dx = found
+        ctx.settings = settings
+        ctx.save_for_backward(input, target)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        dx, ctx.dx = ctx.dx, None  # given away: what receives it may change it, and a second pass computes its own
+        if dx is None or torch.is_grad_enabled() or not is_plain(grad):
+            input, target = ctx.saved_tensors
+            return _gradient(ctx, input, target, None, grad), None, None, None
+        factor = grad.item()
+        return (dx if factor == 1.0 else dx.mul_(factor)), None, None, None
+
+
+def _gradient(ctx: Any, input: Tensor, target: Tensor, weight: Tensor | None, grad: Tensor) -> Tensor:
+    if torch.is_grad_enabled() or not is_plain(grad):  # to be differentiated again, or batched
+        return derivatives.cross_entropy_backward(input, target, weight, grad, *ctx.settings)
+    return cross_entropy_backward(input, target, weight, ctx.kept, grad, ctx.settings)
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Keeps the logits, which live anyway, and three numbers a row."""
 
@@ -91,8 +143,4 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         input, target, weight = ctx.saved_tensors
-        if torch.is_grad_enabled() or not is_plain(grads[0]):  # to be differentiated again, or batched
-            dx = derivatives.cross_entropy_backward(input, target, weight, grads[0], *ctx.settings)
-        else:
-            dx = cross_entropy_backward(input, target, weight, ctx.kept, grads[0], ctx.settings)
-        return dx, None, None, None
+        return _gradient(ctx, input, target, weight, grads[0]), None, None, None

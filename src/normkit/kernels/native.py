@@ -44,6 +44,7 @@ __all__ = [
     "log_softmax_backward",
     "logsumexp",
     "logsumexp_backward",
+    "loss_of_rows",
     "openmp_runtimes",
     "short_rows",
     "softmax",
@@ -92,6 +93,7 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         Tensor.__dlpack_c_exchange_api__,
     )
     short_rows = _native.short_rows if _usable else None
+    loss_of_rows = _native.loss_of_rows
 
 
 class _Layout(NamedTuple):
