@@ -37,10 +37,20 @@ bool supported() { return true; }
 namespace normkit {
 
 extern const SoftmaxKernels NORMKIT_FOR(softmax);
+extern const CrossEntropyKernels NORMKIT_FOR(cross_entropy);
+extern const NormKernels NORMKIT_FOR(norms);
 extern const PlanesKernels NORMKIT_FOR(planes);
 
 extern const KernelTable NORMKIT_FOR(kernels);
-const KernelTable NORMKIT_FOR(kernels) = {NAME, DESCRIPTION, supported, LANES, &NORMKIT_FOR(softmax),
-                                           &NORMKIT_FOR(planes)};
+const KernelTable NORMKIT_FOR(kernels) = {
+    NAME,
+    DESCRIPTION,
+    supported,
+    LANES,
+    &NORMKIT_FOR(softmax),
+    &NORMKIT_FOR(cross_entropy),
+    &NORMKIT_FOR(norms),
+    &NORMKIT_FOR(planes),
+};
 
 }  // namespace normkit
