@@ -9,6 +9,7 @@ from normkit.nn.crms_norm import CRMSNorm
 from normkit.nn.est_batch_norm import EstBatchNorm2d, set_estimate_speed
 from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
+from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.softmax import LogSoftmax, Softmax
@@ -19,6 +20,7 @@ __all__ = [
     "EstBatchNorm2d",
     "EvoNorm2dB0",
     "EvoNorm2dS0",
+    "GroupNorm",
     "LayerNorm",
     "LogSoftmax",
     "RMSNorm",
