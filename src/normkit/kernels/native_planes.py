@@ -1,8 +1,8 @@
 """The C++ channel norms on CPU tensors (batch, channels, *space): no autograd, no tracing, just numbers.
 
 Each forward function returns the result and, with `keep`, what its backward function wants back: the moments that it
-took, in float64; without it None. Computed in float32 with sums carried in double, whatever the type in memory; parameters are rounded to
-float32. Native code: `native/core/planes`.
+took, in float64; without it None. Computed in float32 with sums carried in double, whatever the type in memory;
+parameters are rounded to float32. Native code: `native/core/planes`.
 """
 
 import torch
