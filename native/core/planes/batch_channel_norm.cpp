@@ -15,10 +15,10 @@ void BatchChannelNorm::begin() {
 
 BatchChannelNorm::Group BatchChannelNorm::measure_group(int64_t item) {
     double sum = 0.0, spread = 0.0;
-    for_planes(item, [&](int64_t plane) { sum += plane_mean(plane); });
+    for_planes(item, [&](int64_t plane, int64_t c) { sum += plane_mean(plane, c); });
     const double centre = sum / static_cast<double>(planes_per_item_);
-    for_planes(item, [&](int64_t plane) {
-        const double a = gain(channel(plane)), distance = plane_mean(plane) - centre;
+    for_planes(item, [&](int64_t plane, int64_t c) {
+        const double a = gain(c), distance = plane_mean(plane, c) - centre;
         spread += a * a * square(plane) + plane_size() * distance * distance;
     });
     return {centre, 1.0 / sqrt(spread / per_item() + job_.eps)};
@@ -27,10 +27,10 @@ BatchChannelNorm::Group BatchChannelNorm::measure_group(int64_t item) {
 void BatchChannelNorm::fold_value(int64_t item) {
     const Group found = measure_group(item);
     const double factor = job_.weight[group(item)] * found.reciprocal_deviation;
-    for_planes(item, [&](int64_t plane) {
+    for_planes(item, [&](int64_t plane, int64_t c) {
         const float centre = static_cast<float>(mean(plane));
-        const double scale = factor * gain(channel(plane));
-        const double shift = factor * (plane_mean(plane) - found.mean) +
+        const double scale = factor * gain(c);
+        const double shift = factor * (plane_mean(plane, c) - found.mean) +
                              scale * (static_cast<double>(centre) - mean(plane)) + job_.bias[group(item)];
         curves_[plane] = {static_cast<float>(scale), static_cast<float>(shift), centre, 0, 0, 0, 0, 0};
     });
@@ -45,16 +45,15 @@ void BatchChannelNorm::fold_gradient(int64_t item) {
     const Group found = measure_group(item);
     const double r = found.reciprocal_deviation, w = job_.weight[group(item)];
     double along_one = 0.0, along_x = 0.0;
-    for_planes(item, [&](int64_t plane) {
+    for_planes(item, [&](int64_t plane, int64_t c) {
         double* sums = sums_[plane].of;
         sums[1] += sums[0] * (static_cast<double>(curves_[plane].centre) - mean(plane));
         along_one += sums[0];
-        along_x += gain(channel(plane)) * sums[1] + (plane_mean(plane) - found.mean) * sums[0];
+        along_x += gain(c) * sums[1] + (plane_mean(plane, c) - found.mean) * sums[0];
     });
     const double c1 = w * along_one / per_item(), c2 = w * r * r * along_x / per_item();
-    for_planes(item, [&](int64_t plane) {
-        const int64_t c = channel(plane);
-        const double a = gain(c), p = plane_mean(plane) - found.mean;
+    for_planes(item, [&](int64_t plane, int64_t c) {
+        const double a = gain(c), p = plane_mean(plane, c) - found.mean;
         double* sums = sums_[plane].of;
         const double pulled = r * (w * sums[0] - plane_size() * (c1 + p * c2));
         const double pulled_x = r * (w * sums[1] - c2 * a * square(plane)) + (mean(plane) - channel_mean(c)) * pulled;

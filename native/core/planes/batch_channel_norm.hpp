@@ -21,7 +21,7 @@ public:
 protected:
     bool by_plane() const override { return true; }
     void before_sums(int64_t item) override {
-        for_planes(item, [&](int64_t plane) { curves_[plane].centre = static_cast<float>(mean(plane)); });
+        for_planes(item, [&](int64_t plane, int64_t) { curves_[plane].centre = static_cast<float>(mean(plane)); });
     }
 
 private:
@@ -40,8 +40,7 @@ private:
     };
     Group measure_group(int64_t item);
     // Mean of a plane of ẋ.
-    double plane_mean(int64_t plane) const {
-        const int64_t c = channel(plane);
+    double plane_mean(int64_t plane, int64_t c) const {
         return gain(c) * (mean(plane) - channel_mean(c)) + job_.bn_bias[c];
     }
     void measure_channel(int64_t c);

@@ -14,7 +14,7 @@ void EvoNormB0::begin() {
 }
 
 void EvoNormB0::fold_value(int64_t plane) {
-    const int64_t c = channel(plane);
+    const int64_t c = plane % job_.channels;
     const float batch = static_cast<float>(batch_deviation(c));
     // The maximum of the two denominators must not lose a NaN of this one; an addend keeps it.
     const float shift = batch == batch ? job_.bias[c] : batch;
@@ -26,7 +26,7 @@ void EvoNormB0::fold_value(int64_t plane) {
 //   dx = γ dy (1/d - [left] v x / d²) - L (x - mean_plane) / (size i) - (the batch's, see pull_channel)
 void EvoNormB0::fold(int64_t plane) {
     if (!job_.backward) return fold_value(plane);
-    const int64_t c = channel(plane);
+    const int64_t c = plane % job_.channels;
     Curve& curve = curves_[plane];
     const double slope = -job_.weight[c] * sums_[plane].of[2] / (per_item() * instance_deviation(plane));
     curve.slope = static_cast<float>(slope);

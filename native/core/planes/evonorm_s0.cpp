@@ -9,9 +9,9 @@ void EvoNormS0::fold(int64_t item) {
     const float centre = static_cast<float>(mean(item));
     double slope = 0.0;
     if (job_.backward) {
-        for_planes(item, [&](int64_t plane) {
+        for_planes(item, [&](int64_t plane, int64_t c) {
             double* sums = sums_[plane].of;
-            const double gamma = job_.weight[channel(plane)];
+            const double gamma = job_.weight[c];
             slope -= gamma * sums[1];
             sums[1] *= r;
             sums[2] *= gamma * r;
@@ -19,8 +19,7 @@ void EvoNormS0::fold(int64_t item) {
         slope *= r * r * r / per_item();
     }
     const float pull_shift = static_cast<float>(slope * (static_cast<double>(centre) - mean(item)));
-    for_planes(item, [&](int64_t plane) {
-        const int64_t c = channel(plane);
+    for_planes(item, [&](int64_t plane, int64_t c) {
         const float scale = static_cast<float>(r * job_.weight[c]);
         const float shift = job_.backward ? pull_shift : job_.bias[c];
         curves_[plane] = {scale, shift, centre, job_.v[c], 0, 0, static_cast<float>(slope), 0};

@@ -15,7 +15,7 @@ public:
 
 protected:
     void before_sums(int64_t item) override {
-        for_planes(item, [&](int64_t plane) { curves_[plane].v = job_.v[channel(plane)]; });
+        for_planes(item, [&](int64_t plane, int64_t c) { curves_[plane].v = job_.v[c]; });
     }
 
 };

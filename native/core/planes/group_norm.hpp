@@ -14,7 +14,7 @@ public:
 
 protected:
     void before_sums(int64_t item) override {
-        for_planes(item, [&](int64_t plane) { curves_[plane].centre = static_cast<float>(mean(item)); });
+        for_planes(item, [&](int64_t plane, int64_t) { curves_[plane].centre = static_cast<float>(mean(item)); });
     }
 
 private:

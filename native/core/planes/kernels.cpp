@@ -35,36 +35,65 @@ void write(const void* x, void* y, int64_t begin, int64_t end, int64_t size, con
     if (stream) stream_fence();
 }
 
-// Lanes beyond the end have dy = 0, and with it every term; x = 0 there keeps the terms finite.
+// The sums of at most BLOCK elements of a plane from `i` on, lane by lane. Lanes beyond the end have dy = 0, and with it
+// every term; x = 0 there keeps the terms finite.
+template <class F, class T>
+NK_INLINE void add_block(const F& curve, const T* x, const T* dy, int64_t size, vf* sums) {
+    vf second[F::SUMS] = {};
+    int64_t i = 0;
+    for (; size - i >= 2 * LANES; i += 2 * LANES) {
+        curve.add(load(x + i), load(dy + i), sums);
+        curve.add(load(x + i + LANES), load(dy + i + LANES), second);
+    }
+    for (; i < size; i += LANES) {
+        const int count = part(size - i);
+        curve.add(load_up_to(x + i, count, 0.0f), load_up_to(dy + i, count, 0.0f), sums);
+    }
+    for (int k = 0; k < F::SUMS; ++k) sums[k] += second[k];
+}
+
 template <class F, class T>
 NK_INLINE void add_plane(const F& curve, const T* x, const T* dy, int64_t size, double* sums) {
-    int64_t i = 0;
-    while (i < size) {
-        const int64_t whole = i + smaller(BLOCK, (size - i) / (2 * LANES) * (2 * LANES));
-        vf first[F::SUMS] = {}, second[F::SUMS] = {};
-        for (; i < whole; i += 2 * LANES) {
-            curve.add(load(x + i), load(dy + i), first);
-            curve.add(load(x + i + LANES), load(dy + i + LANES), second);
+    for (int64_t i = 0; i < size; i += BLOCK) {
+        vf lanes[F::SUMS < 4 ? 4 : F::SUMS] = {};
+        add_block(curve, x + i, dy + i, smaller(BLOCK, size - i), lanes);
+        if (F::SUMS == 2) {
+            for (int k = 0; k < 2; ++k) sums[k] += horizontal_sum(lanes[k]);
+            continue;
         }
-        if (size - i < 2 * LANES) {
-            for (; i < size; i += LANES) {
-                const int count = part(size - i);
-                curve.add(load_up_to(x + i, count, 0.0f), load_up_to(dy + i, count, 0.0f), first);
-            }
-        }
-        for (int k = 0; k < F::SUMS; ++k) sums[k] += horizontal_sum(first[k] + second[k]);
+        const four_doubles found = horizontal_sum(lanes[0], lanes[1], lanes[2], lanes[3]);
+        for (int k = 0; k < 4 && k < F::SUMS; ++k) sums[k] += found[k];
+        if (F::SUMS > 4) sums[4] += horizontal_sum(lanes[F::SUMS - 1]);
     }
+}
+
+// Two planes of at most BLOCK elements with two sums each: those across lanes are taken together.
+template <class F, class T>
+NK_INLINE void add_two_planes(const Curve* curves, const T* x, const T* dy, int64_t size, PlaneSums* sums) {
+    vf lanes[4] = {};
+    add_block(F(curves[0]), x, dy, size, lanes);
+    add_block(F(curves[1]), x + size, dy + size, size, lanes + 2);
+    const four_doubles found = horizontal_sum(lanes[0], lanes[1], lanes[2], lanes[3]);
+    sums[0].of[0] = found[0];
+    sums[0].of[1] = found[1];
+    sums[1].of[0] = found[2];
+    sums[1].of[1] = found[3];
 }
 
 template <class F, class T>
 void sum(const void* x, const void* dy, int64_t begin, int64_t end, int64_t size, const Curve* curves,
          PlaneSums* sums) {
-    for (int64_t plane = begin; plane < end; ++plane) {
-        const F curve(*curves++);
-        PlaneSums& own = *sums++;
-        own = {};
-        add_plane(curve, static_cast<const T*>(x) + plane * size, static_cast<const T*>(dy) + plane * size, size,
-                  own.of);
+    const T* at = static_cast<const T*>(x) + begin * size;
+    const T* by = static_cast<const T*>(dy) + begin * size;
+    int64_t left = end - begin;
+    if (F::SUMS == 2 && size <= BLOCK) {
+        for (; left >= 2; left -= 2, curves += 2, sums += 2, at += 2 * size, by += 2 * size) {
+            add_two_planes<F>(curves, at, by, size, sums);
+        }
+    }
+    for (; left > 0; --left, ++curves, ++sums, at += size, by += size) {
+        *sums = {};
+        add_plane(F(*curves), at, by, size, sums->of);
     }
 }
 

@@ -44,14 +44,14 @@ protected:
     // Backward: what `sum` needs to know of the planes of an item before it reads them.
     virtual void before_sums(int64_t item) = 0;
 
-    int64_t channel(int64_t plane) const { return plane % job_.channels; }
     double per_item() const { return static_cast<double>(planes_per_item_ * job_.size); }
     double mean(int64_t row) const { return mean_[row]; }
     double square(int64_t row) const { return square_[row]; }
-    // Visits the planes of an item.
+    // Visits the planes of an item, each with its channel.
     template <class Visit>
     void for_planes(int64_t item, Visit visit) const {
-        for (int64_t plane = item * planes_per_item_; plane < (item + 1) * planes_per_item_; ++plane) visit(plane);
+        const int64_t first = item * planes_per_item_, channel = first % job_.channels;
+        for (int64_t k = 0; k < planes_per_item_; ++k) visit(first + k, channel + k);
     }
     // Sum over the batch of term(plane) for one channel.
     template <class Term>

@@ -274,10 +274,15 @@ class _EvoNormB0(torch.autograd.Function):
             gradients = _typed(found, inputs)
         else:
             variance = channel_moments.view(2, -1)[1].float()  # a copy: in training the reference moves it
-            gradients = _by_formula(
-                lambda *each: evonorm_reference.evonorm_b0(*each, variance, ctx.training, eps=ctx.eps), inputs, grad
-            )
+            gradients = _by_formula(_b0_formula(variance, ctx.training, ctx.eps), inputs, grad)
         return *gradients, None, None, None, None
+
+
+def _b0_formula(variance: Tensor, training: bool, eps: float) -> Callable[..., Tensor]:
+    def formula(x: Tensor, weight: Tensor, bias: Tensor, v: Tensor) -> Tensor:
+        return evonorm_reference.evonorm_b0(x, weight, bias, v, variance, training, eps=eps)
+
+    return formula
 
 
 class _BatchChannelNorm(torch.autograd.Function):

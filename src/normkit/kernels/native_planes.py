@@ -1,8 +1,8 @@
 """The C++ channel norms on CPU tensors (batch, channels, *space): no autograd, no tracing, just numbers.
 
 Each forward function returns the result and, with `keep`, what its backward function wants back: the moments that it
-took, in float64; without it None. Computed in float32 with sums carried in double, whatever the type in memory; parameters are rounded to
-float32. Native code: `native/core/planes`.
+took, in float64; without it None. Computed in float32 with sums carried in double, whatever the type in memory;
+parameters are rounded to float32. Native code: `native/core/planes`.
 """
 
 import torch
@@ -43,7 +43,14 @@ _Shape = tuple[int, int, int, int]  # batch, channels, groups, size of a plane
 
 
 def group_norm(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *, out: Tensor | None = None, keep: bool = True
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    *,
+    out: Tensor | None = None,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """y = (x − μ)/sqrt(σ² + ε) γ + β by groups of channels of one sample, and moments (2·batch·groups)."""
     x, shape = x.contiguous(), _shape(x, groups)
@@ -64,7 +71,15 @@ def group_norm_backward(
 
 
 def evonorm_s0(
-    x: Tensor, weight: Tensor, bias: Tensor, v: Tensor, groups: int, eps: float, *, out: Tensor | None = None, keep: bool = True
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    v: Tensor,
+    groups: int,
+    eps: float,
+    *,
+    out: Tensor | None = None,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """y = x σ(v x)/sqrt(s² + ε) γ + β, and moments (2·batch·groups)."""
     x, shape = x.contiguous(), _shape(x, groups)
