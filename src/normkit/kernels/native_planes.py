@@ -36,7 +36,7 @@ _GIVEN, _ESTIMATED, _OF_BATCH = range(3)  # statistics of the channels
 _DENOMINATORS = {"official": 0, "bcn": 1, "timm": 2}
 _MISSING = tuple((0,) * (5 - count) for count in range(6))  # gradients that an operation does not have
 _threads = torch.get_num_threads
-DTYPES: dict[torch.dtype, int] = native._STORAGE
+DTYPES: dict[torch.dtype, int] = native.STORAGE
 
 
 _Shape = tuple[int, int, int, int]  # batch, channels, groups, size of a plane
