@@ -4,16 +4,18 @@
 A suite is one module here that holds a `suite`; a new one is found by listing the folder.
 """
 
+from normkit.benchmarks._harness.console import print_changes, print_table, print_tuned
 from normkit.benchmarks._harness.environment import environment
-from normkit.benchmarks._harness.page import print_changes, print_table, print_tuned
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.run import bench, suites
-from normkit.benchmarks._harness.suite import Peer, Scene, Suite
+from normkit.benchmarks._harness.suite import Bar, Case, Peer, Scene, Suite
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.timing import Ratio, Timing, Timings, interleaved
 from normkit.benchmarks._harness.tune import Tuned, tune
 
 __all__ = [
+    "Bar",
+    "Case",
     "Change",
     "Peer",
     "Ratio",

@@ -1,133 +1,34 @@
-"""The table for people: the roofline, the page, the lines on the terminal."""
+"""The page for people and its roofline."""
 
 import math
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from normkit.benchmarks._harness.record import Record
-from normkit.benchmarks._harness.table import Change, Table
-from normkit.benchmarks._harness.tune import Tuned
+from normkit.benchmarks._harness.table import Table
+from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
 from normkit.data.files import atomic, write_atomically
 from normkit.report import COLORS, Report, new_figure, svg
 
-__all__ = ["page", "print_changes", "print_table", "print_tuned", "roofline", "write_figure"]
+__all__ = ["page", "roofline", "write_figure"]
 
-_HEAD = ("operation", "variant", "shape", "how", "time", "of copy", "against", "ratio", "ULP")
-_LEGEND = "ratio: the peer's time over ours, median of paired rounds and its 95 % interval; above 1 we are faster"
-
-
-def users_view(table: Table) -> list[Record]:
-    """The public function as a network calls it: forward and backward, all threads, fresh memory."""
-    return [record for record in table if record.variant == "normkit" and record.mode == "fwd+bwd"]
-
-
-def kernels_view(table: Table) -> list[Record]:
-    """Every other row of normkit's own, and every row that is not `ok`."""
-    rest = [record for record in table if record.mode != "fwd+bwd"]
-    return [record for record in rest if record.ours or record.status in ("wrong", "skipped")]
-
-
-def duration(nanoseconds: float | None) -> str:
-    """A time with the unit that makes it readable."""
-    if nanoseconds is None:
-        return "–"
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if nanoseconds >= size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds:.3g} ns"
-
-
-def _ratio(record: Record) -> str:
-    if record.ratio_median is None or record.ratio_ci is None:
-        return record.status if record.status != "ok" else "–"
-    low, high = record.ratio_ci
-    noisy = " noisy" if record.status == "noisy" else ""
-    return f"{record.ratio_median:.2f} ({low:.2f}–{high:.2f}){noisy}"
-
-
-def _how(record: Record) -> str:
-    case = "" if record.dtype == "float32" else f", {record.dtype}"
-    return f"{record.mode}, {record.output}, {record.threads} thread{'s' * (record.threads > 1)}{case}"
-
-
-def _shape(record: Record) -> str:
-    return "×".join(map(str, record.shape))
+_HEAD = ("operation", "variant", "shape", "how", "time", "of copy", "against", "ratio", "bar", "ULP")
 
 
 def _row(record: Record) -> tuple[str, ...]:
     return (
         record.op,
         record.variant,
-        _shape(record),
-        _how(record),
+        shape(record),
+        setting(record),
         duration(record.median_ns),
         "–" if record.copy_fraction is None else f"{record.copy_fraction:.2f}",
         record.ratio_to or "–",
-        _ratio(record),
+        ratio(record),
+        bar(record) or "–",
         "–" if record.max_ulp is None else f"{record.max_ulp:.3g}",
     )
-
-
-def print_table(table: Table, console: Console) -> None:
-    """Print the user's view, then the kernels' view, then what was left out and why."""
-    for title, records in _views(table):
-        console.print(_table(("operation", "variant", "time", "of copy", "against", "ULP"), _grouped(records), title))
-    for reason in _reasons(table):
-        console.print(reason, highlight=False)
-    console.print(_LEGEND, highlight=False)
-
-
-def _grouped(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
-    """Rows that name the operation and its setting once, above the variants."""
-    last = ""
-    for record in records:
-        setting = f"{record.op} {_shape(record)}\n{_how(record)}"
-        _, variant, *_, time, copy, peer, ratio, ulp = _row(record)
-        yield setting if setting != last else "", variant, time, copy, f"{peer} {ratio}", ulp
-        last = setting
-
-
-def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]], title: str) -> RichTable:
-    """A table that breaks lines where the terminal is narrow and cuts nothing off."""
-    shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in head:
-        shown.add_column(name, overflow="fold")
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
-def print_changes(changes: Iterable[Change], console: Console) -> None:
-    """Print how the ratios moved since another run, one a line, regressions first."""
-    for record, before, after, regression in changes:
-        moved = f"{before:.2f} → {after:.2f}{'  regression' if regression else ''}"
-        what = f"{record.op} {record.variant} {_shape(record)} ({_how(record)}) against {record.ratio_to}"
-        console.print(f"{what}: {moved}", soft_wrap=True, highlight=False)
-
-
-def print_tuned(found: Iterable[Tuned], console: Console) -> None:
-    """Print what `tune` found of each threshold."""
-    rows = [(each.name, str(each.value), str(each.best), f"{each.gain:.2f}", str(each.threads)) for each in found]
-    console.print(
-        _table(("threshold", "now", "best seen", "gain", "threads"), rows, "Thresholds of the native softmax")
-    )
-    console.print("gain: speed over the present value; below 1.03 leave it. The table is native/core/limits.hpp.")
-
-
-def _views(table: Table) -> list[tuple[str, list[Record]]]:
-    views = [("As a network calls it", users_view(table)), ("Kernel by kernel", kernels_view(table))]
-    return [(title, records) for title, records in views if records]
-
-
-def _reasons(table: Table) -> list[str]:
-    left_out = {(record.op, record.variant, record.reason) for record in table if record.status in ("wrong", "skipped")}
-    return [f"{op}, {variant}: {reason}" for op, variant, reason in sorted(left_out)]
 
 
 def page(table: Table) -> Report:
@@ -137,10 +38,12 @@ def page(table: Table) -> Report:
         "Ratios are a peer's time over ours, the median of interleaved rounds with a bootstrap 95 % interval: "
         "above 1 normkit is faster. A row that was not right was not timed.",
     )
-    for title, records in _views(table):
+    for title, records in views(table):
         report.heading(title)
         report.table(_HEAD, map(_row, records))
-    for reason in _reasons(table):
+    if said := verdicts(table):
+        report.note("info", said)
+    for reason in reasons(table):
         report.note("info", reason)
     report.heading("How near the machine's own speed")
     alt = "Rate of necessary bytes over working set; dots are normkit and its peers, the lines are the copies."

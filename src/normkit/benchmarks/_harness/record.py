@@ -21,7 +21,9 @@ class Record:
     10⁹ bytes a second, `copy_fraction` the median over rounds of this rate over the rate of an ordinary copy in the
     same round. `ratio_median` is the time of the peer `ratio_to` over this variant's: above 1 this variant is faster;
     `ratio_ci` is its bootstrap 95 % interval. `max_ulp` is the largest error in units in the last place against
-    float64. A row that is `wrong` or `skipped` carries no times and says why in `reason`.
+    float64. `bar` is the least ratio that the suite promises for such a row and `met` whether it was reached (None
+    where none was promised or the row is too noisy to say that it was missed). A row that is `wrong` or `skipped`
+    carries no times and says why in `reason`.
     """
 
     op: str
@@ -43,6 +45,8 @@ class Record:
     ratio_median: float | None = None
     ratio_ci: list[float] | None = None
     max_ulp: float | None = None
+    bar: float | None = None
+    met: bool | None = None
     status: Status = "ok"
     reason: str = ""
 

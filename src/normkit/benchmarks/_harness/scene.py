@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from normkit.benchmarks._harness.bar import bars_of
 from normkit.benchmarks._harness.candidate import Candidate, candidates
 from normkit.benchmarks._harness.contention import contention
 from normkit.benchmarks._harness.correctness import Truth
@@ -36,6 +37,7 @@ class Effort:
 
 def time_scene(suite: Suite, scene: Scene, *, effort: Effort, compiled: bool = False, seed: int = 0) -> list[Record]:
     """All records of one scene; variants that are wrong or impossible are among them with their reason."""
+    suite = suite.called_as(scene)
     with _threads(scene.threads), torch.set_grad_enabled(scene.mode != "fwd"):
         inputs = suite.make(scene, seed)
         upstream = _upstream(suite, inputs, seed)
@@ -121,7 +123,9 @@ def _records(
             records.append(_not_timed(row, candidate))
         elif candidate.ours and _peers(timings):
             timed = _with_times(row, timings, copied)
-            records += [_with_ratio(timed, measured, peer) for peer in _peers(timings)]
+            bars = bars_of(suite.bars, scene, candidate.name, blank.cache)
+            others = [name for name in bars if name in timings.seconds and name not in _peers(timings)]
+            records += [_with_ratio(timed, measured, other, bars.get(other)) for other in _peers(timings) + others]
         else:
             records.append(_with_times(row, timings, copied))
     if timings is not None:
@@ -155,14 +159,17 @@ def _with_times(row: Record, timings: Timings, copied: int) -> Record:
     )
 
 
-def _with_ratio(row: Record, measured: _Measured, peer: str) -> Record:
+def _with_ratio(row: Record, measured: _Measured, peer: str, bar: float | None) -> Record:
     ratio = measured.timings.ratio(peer, row.variant)
     doubt = measured.doubt(ratio)
+    met = None if bar is None else ratio.median >= bar
     return replace(
         row,
         ratio_to=peer,
         ratio_median=ratio.median,
         ratio_ci=[ratio.low, ratio.high],
+        bar=bar,
+        met=None if doubt and not met else met,
         status="noisy" if doubt else "ok",
         reason=doubt,
     )

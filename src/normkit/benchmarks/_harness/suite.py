@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Inputs", "Peer", "Scene", "Suite", "element_scale", "unit_scale"]
+from normkit.benchmarks._harness.bar import Bar
+from normkit.benchmarks._harness.setting import Case, Scene, Shape
 
-Shape = tuple[int, ...]
+__all__ = ["Bar", "Case", "Inputs", "Peer", "Scene", "Shape", "Suite", "element_scale", "unit_scale"]
+
 Inputs = tuple[Tensor, ...]
 
 
@@ -52,29 +55,6 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """One setting in which all variants of a suite are timed side by side.
-
-    Args:
-        shape: shape of the first input (a suite may read more into it).
-        threads: how many threads torch may use.
-        mode: `fwd`, `bwd` or `fwd+bwd`.
-        output: `reused` (memory given by `out=`, already touched) or `fresh` (allocated by the call).
-        dtype: of the inputs.
-        case: `normal` for random normal inputs, else the name of one of the suite's own `cases`.
-        kernels: whether the operation's kernels are timed one by one besides the public function.
-    """
-
-    shape: Shape
-    threads: int = 1
-    mode: str = "fwd"
-    output: str = "fresh"
-    dtype: torch.dtype = torch.float32
-    case: str = "normal"
-    kernels: bool = False
-
-
-@dataclass(frozen=True)
 class Suite:
     """An operation to time, found by listing `normkit.benchmarks`.
 
@@ -89,7 +69,7 @@ class Suite:
         user_shapes: the sizes of the user's view: what a network calls.
         quick_shapes: what `--quick` looks at.
         backward_shapes: the sizes of the kernels' view backwards.
-        cases: adversarial inputs by name, on `case_shape`.
+        cases: adversarial inputs: name, shape, maker of the first input; or a `Case`, which can say more.
         bytes_forward, bytes_backward: necessary bytes per element of a float32 input, every tensor crossing memory
             once; None where the question makes no sense.
         writes_out: whether `public` takes `out=`.
@@ -97,6 +77,8 @@ class Suite:
         scale: per element, the size whose unit in the last place errors are counted in.
         most_ulp: the largest error of `public` that still passes, forward.
         most_gradient_ulp: the same of its gradients.
+        forward: whether the kernels' view is shown (a training step has none).
+        bars: the ratios that its rows must reach.
     """
 
     op: str
@@ -109,7 +91,7 @@ class Suite:
     user_shapes: tuple[Shape, ...]
     quick_shapes: tuple[Shape, ...]
     backward_shapes: tuple[Shape, ...] = ()
-    cases: tuple[tuple[str, Shape, Callable[[Shape], Tensor]], ...] = ()
+    cases: tuple[tuple[str, Shape, Callable[[Shape], Tensor]] | Case, ...] = ()
     fresh_shapes: tuple[Shape, ...] = ()
     half_shapes: tuple[Shape, ...] = ()
     bytes_forward: int | None = 8
@@ -120,6 +102,7 @@ class Suite:
     most_ulp: float = 16.0
     most_gradient_ulp: float = 256.0
     forward: bool = True
+    bars: tuple[Bar, ...] = ()
 
     @property
     def output(self) -> str:
@@ -147,15 +130,32 @@ class Suite:
             yield replace(first, shape=shape)
         for shape in self.half_shapes:
             yield replace(first, shape=shape, output=self.output, dtype=torch.bfloat16)
-        for name, shape, _ in self.cases:
-            yield replace(first, shape=shape, output=self.output, case=name)
+        for case in self._cases():
+            for shape in case.shapes:
+                yield replace(first, shape=shape, output=self.output, case=case.name, kernels=case.kernels)
+
+    def _cases(self) -> Iterator[Case]:
+        for case in self.cases:
+            yield case if isinstance(case, Case) else Case(case[0], (case[1],), case[2])
+
+    def _case(self, scene: Scene) -> Case:
+        named = (case for case in self._cases() if case.name == scene.case and scene.shape in case.shapes)
+        return next(named, Case(scene.case, (scene.shape,)))
+
+    def called_as(self, scene: Scene) -> "Suite":
+        """The same suite, its functions called with the keyword arguments of the scene's case."""
+        options = self._case(scene).options
+        if not options:
+            return self
+        peers = tuple(replace(peer, call=partial(peer.call, **options)) for peer in self.peers)
+        public, reference = partial(self.public, **options), partial(self.reference, **options)
+        return replace(self, public=public, reference=reference, peers=peers, rowwise=False)
 
     def make(self, scene: Scene, seed: int) -> Inputs:
         """The inputs of a scene."""
         inputs = self.inputs(scene.shape, torch.Generator().manual_seed(seed))
-        if scene.case != "normal":
-            made = next(build for name, _, build in self.cases if name == scene.case)
-            inputs = (made(scene.shape), *inputs[1:])
+        if build := self._case(scene).build:
+            inputs = (build(scene.shape), *inputs[1:])
         return tuple(each.to(scene.dtype) if each.is_floating_point() else each for each in inputs)
 
     def necessary_bytes(self, scene: Scene, inputs: Inputs) -> int | None:

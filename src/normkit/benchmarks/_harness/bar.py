@@ -1,0 +1,55 @@
+"""What a suite promises: the speed that its rows must reach against a peer, another kernel or the copy."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from normkit.benchmarks._harness.setting import Scene, Shape
+
+__all__ = ["Bar", "bars_of"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Rows that it covers must be at least `ratio` times as fast as `to`.
+
+    Args:
+        ratio: least median of the per-round ratios; below 1 where being that little slower is allowed.
+        to: a peer's name, another variant of the scene (`normkit/two-pass-paper`) or `copy`.
+        variant: whose rows.
+        mode: `fwd`, `bwd` or `fwd+bwd`.
+        output: `reused` or `fresh`; None for either.
+        parallel: with more than one thread.
+        case: of which inputs, as in `Scene`.
+        where: of which shapes.
+        out_of_cache: only where the working set is four times the last-level cache or more.
+    """
+
+    ratio: float
+    to: str = "torch"
+    variant: str = "normkit"
+    mode: str = "fwd"
+    output: str | None = None
+    parallel: bool = False
+    case: str = "normal"
+    where: Callable[[Shape], bool] = lambda shape: True
+    out_of_cache: bool = False
+
+    def covers(self, scene: Scene, variant: str, cache: str) -> bool:
+        """Whether a row of `variant` in this scene, with a working set of this cache class, must reach it."""
+        asked = (self.variant, self.mode, self.parallel, self.case)
+        return (
+            asked == (variant, scene.mode, scene.threads > 1, scene.case)
+            and self.output in (None, scene.output)
+            and (cache == "out" or not self.out_of_cache)
+            and scene.dtype.itemsize == 4
+            and self.where(scene.shape)
+        )
+
+
+def bars_of(bars: Iterable[Bar], scene: Scene, variant: str, cache: str) -> dict[str, float]:
+    """What a row must reach, by whom it is compared with; the highest of several."""
+    found: dict[str, float] = {}
+    for bar in bars:
+        if bar.covers(scene, variant, cache):
+            found[bar.to] = max(bar.ratio, found.get(bar.to, 0.0))
+    return found

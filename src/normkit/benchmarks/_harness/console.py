@@ -1,0 +1,91 @@
+"""The lines on the terminal: one a variant and peer, under a line that names the operation and its setting."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+
+from normkit.benchmarks._harness.record import Record
+from normkit.benchmarks._harness.table import Change, Table
+from normkit.benchmarks._harness.tune import Tuned
+from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
+
+__all__ = ["print_changes", "print_table", "print_tuned"]
+
+_LEGEND = (
+    "copy: rate of necessary bytes over an ordinary copy's · ULP: largest error, units in the last place\n"
+    "ratio: the peer's time over ours, median of paired rounds{}; above 1 we are faster"
+)
+_HEAD = ("variant", "time", "copy", "ULP", "against", "ratio", "bar")
+_RIGHT = {"time", "copy", "ULP"}
+_WIDE = 100  # columns from which the intervals are printed too
+
+Line = tuple[str, ...]
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print the user's view, then the kernels' view, then which bars were missed, what was left out and why."""
+    interval = console.width >= _WIDE
+    for title, records in views(table):
+        _print(console, f"{title}\n", style="bold")
+        _print_groups(records, console, interval)
+    for line in filter(None, (verdicts(table), *reasons(table))):
+        _print(console, line)
+    _print(console, _LEGEND.format(" and its 95 % interval" if interval else " (~ noisy)"))
+
+
+def _print(console: Console, line: str, style: str | None = None) -> None:
+    console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)
+
+
+def _print_groups(records: Sequence[Record], console: Console, interval: bool) -> None:
+    lines = [_line(record, interval) for record in records]
+    widths = [max(map(len, column)) for column in zip(_HEAD, *lines, strict=True)]
+    _print(console, _aligned(_HEAD, widths), style="dim")
+    for record, line, is_new, is_repeated in _grouped(records, lines):
+        if is_new:
+            _print(console, f"{record.op} {shape(record)}  {setting(record)}")
+        # A variant's own figures stand once, beside the first peer.
+        _print(console, _aligned(("",) * 4 + line[4:] if is_repeated else line, widths))
+    _print(console, "")
+
+
+def _grouped(records: Sequence[Record], lines: Sequence[Line]) -> Iterator[tuple[Record, Line, bool, bool]]:
+    before: tuple[str, str] = ("", "")
+    for record, line in zip(records, lines, strict=True):
+        group = f"{record.op} {shape(record)} {setting(record)}"
+        yield record, line, group != before[0], (group, record.variant) == before
+        before = group, record.variant
+
+
+def _line(record: Record, interval: bool) -> Line:
+    return (
+        record.variant.replace("normkit/", "/"),
+        duration(record.median_ns),
+        "–" if record.copy_fraction is None else f"{record.copy_fraction:.2f}",
+        "–" if record.max_ulp is None else f"{record.max_ulp:.3g}",
+        (record.ratio_to or "–").replace("normkit/", "/"),
+        ratio(record, interval=interval),
+        bar(record),
+    )
+
+
+def _aligned(line: Line, widths: Sequence[int]) -> str:
+    cells = zip(_HEAD, line, widths, strict=True)
+    return ("  " + " ".join(f"{cell:{'>' if name in _RIGHT else '<'}{width}}" for name, cell, width in cells)).rstrip()
+
+
+def print_changes(changes: Iterable[Change], console: Console) -> None:
+    """Print how the ratios moved since another run, one a line, regressions first."""
+    for record, before, after, regression in changes:
+        moved = f"{before:.2f} → {after:.2f}{'  regression' if regression else ''}"
+        what = f"{record.op} {record.variant} {shape(record)} ({setting(record)}) against {record.ratio_to}"
+        _print(console, f"{what}: {moved}")
+
+
+def print_tuned(found: Iterable[Tuned], console: Console) -> None:
+    """Print what `tune` found of each threshold."""
+    _print(console, "Thresholds of the native softmax\n", style="bold")
+    _print(console, f"  {'threshold':<14}{'now':>10}{'best seen':>12}{'gain':>7}{'threads':>9}", style="dim")
+    for each in found:
+        _print(console, f"  {each.name:<14}{each.value:>10}{each.best:>12}{each.gain:>7.2f}{each.threads:>9}")
+    _print(console, "gain: speed over the present value; below 1.03 leave it. The table is native/core/limits.hpp.")
