@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CORES  ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test slow lint bench docs claims clean
+.PHONY: demo test slow lint bench sanitize valgrind instructions docs claims clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "normkit needs Python 3.11 or newer")'
@@ -47,6 +47,25 @@ slow: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/normkit bench --out benchmarks/results/latest
+
+# The core's own tests, no Python: under AddressSanitizer and UBSan, and under valgrind (which knows no AVX-512).
+sanitize:
+	cmake -S . -B build/sanitize -DNORMKIT_PYTHON=OFF -DNORMKIT_TESTS=ON -DNORMKIT_SANITIZE=ON
+	cmake --build build/sanitize
+	NORMKIT_FUZZ_CALLS=2000 ctest --test-dir build/sanitize --output-on-failure
+
+build/core: CMakeLists.txt $(wildcard native/*/* native/*/*/*)
+	cmake -S . -B $@ -DNORMKIT_PYTHON=OFF -DNORMKIT_TESTS=ON
+	cmake --build $@
+	touch $@
+
+valgrind: build/core
+	NORMKIT_ISA=avx2 NORMKIT_FUZZ_CALLS=60 OMP_NUM_THREADS=1 \
+	valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite build/core/test_softmax_fuzz
+
+# Instructions per element, counted by callgrind, against the committed table: load does not change them.
+instructions: build/core
+	$(PYTHON) benchmarks/count_instructions.py build/core/kernel_calls
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
