@@ -125,7 +125,7 @@ def _recorded(
     residual: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
-    computed: tuple[Tensor, Tensor, Tensor],
+    computed: tuple[Tensor, Tensor | None, Tensor],
     prenorm: bool,
 ) -> Any:
     """What has been computed, y, the sum and the scales, as autograd knows it."""
