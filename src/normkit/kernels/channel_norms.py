@@ -28,6 +28,7 @@ __all__ = [
     "evonorm_b0",
     "evonorm_s0",
     "group_norm",
+    "prefers",
     "supports",
     "weight_standardize",
 ]
@@ -52,6 +53,45 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     if input.numel() == 0:
         return "the input has no elements"
     return _own_objection(op, args)
+
+
+# From which size on the native kernel is the quicker one: planes of so many elements, in tensors of so many, without
+# and with a gradient. Below, what counts is the call, and what there is to do for each plane however small. Measured by
+# `normkit bench group_norm batch_channel_norm evonorm_s0 evonorm_b0 weight_standardize --threads 1`.
+_GROUP_NORM_FROM = {False: (196, 128 << 10), True: (784, 768 << 10)}
+_LEAST_PLANE = {"evonorm_s0": 2, "evonorm_b0": 4, "batch_channel_norm": 16}
+_MANY_PLANES = 8 << 10  # elements from which on planes below that are too many
+_SHORT_FILTER = 9
+_FEW_WEIGHTS = 32 << 10
+
+
+def prefers(op: str, input: Tensor, *args: Any) -> str | None:
+    """None, or why torch's kernel is the quicker one for a call that this one could do."""
+    recorded = torch.is_grad_enabled() and input.requires_grad
+    if op == "weight_standardize":
+        return _prefers_layer_norm(input, args[0], recorded)
+    if op in ("group_norm", "batch_channel_norm") and native_planes.channels_last(input):
+        return "torch has a kernel for channels-last tensors"
+    elements = input.numel()
+    size = elements // (input.shape[0] * input.shape[1])
+    if op == "group_norm":
+        least_size, least = _GROUP_NORM_FROM[recorded]
+        small = size < least_size or elements < least
+        return f"torch is quicker below {least} elements, and for planes of less than {least_size}" if small else None
+    if size < _LEAST_PLANE[op] and elements > _MANY_PLANES:
+        return f"torch is quicker for planes of less than {_LEAST_PLANE[op]} elements"
+    return None
+
+
+def _prefers_layer_norm(weight: Tensor, variant: str, recorded: bool) -> str | None:
+    """Why torch's layer normalisation is quicker; it does not know the denominator of "official"."""
+    if variant == "official":
+        return None
+    if weight.numel() <= _SHORT_FILTER * weight.shape[0]:
+        return f"torch is quicker for filters of up to {_SHORT_FILTER} entries"
+    if variant == "timm" and recorded and weight.numel() < _FEW_WEIGHTS:
+        return f"torch's gradient is quicker below {_FEW_WEIGHTS} elements"
+    return None
 
 
 def _own_objection(op: str, args: tuple[Any, ...]) -> str | None:

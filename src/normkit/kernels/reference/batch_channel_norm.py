@@ -67,7 +67,9 @@ def move_estimates(
     running_var: Float[Tensor, " channels"],
     speed: float | Float[Tensor, "..."],
 ) -> None:
-    """μ̂ ← (1−r) μ̂ + r·mean(x) and σ̂² ← (1−r) σ̂² + r·mean((x − μ̂_old)²), in place."""
+    """μ̂ ← (1−r) μ̂ + r·mean(x) and σ̂² ← (1−r) σ̂² + r·mean((x − μ̂_old)²), in place; an empty batch moves nothing."""
+    if x.numel() == 0:
+        return
     mean, variance = _batch_moments(x.detach().to(statistics_dtype(x.dtype)))
     deviation = variance + (mean - running_mean) ** 2  # = mean((x − μ̂_old)²), from one read of x
     running_var.lerp_(deviation.to(running_var.dtype), speed)
