@@ -54,7 +54,7 @@ def channel_norm(
 ) -> Float[Tensor, "batch channels *space"]:
     """Group normalisation with one scale and shift a group (population variance, float32 or wider)."""
     x = input.to(statistics_dtype(input.dtype))
-    groups = x.reshape(x.shape[0], num_groups, x[:1].numel() // num_groups)
+    groups = x.reshape(x.shape[0], num_groups, x.shape[1:].numel() // num_groups)
     variance, mean = torch.var_mean(groups, dim=-1, correction=0, keepdim=True)
     normalized = (groups - mean) / (variance + eps).sqrt() * weight.to(x.dtype) + bias.to(x.dtype)
     return normalized.view_as(x).to(input.dtype)
