@@ -1,8 +1,8 @@
 """The native channel norms made differentiable: GroupNorm, EvoNorm, batch-channel norm, weight standardisation.
 
 They compute on plain CPU tensors, straight from their addresses. What is traced or transformed (`torch.compile`,
-`torch.export`, `torch.func`, FakeTensor) is left to the formulas in torch's operators, which a compiler can fuse.
-A second derivative is that of the reference.
+`torch.export`, `torch.func`, FakeTensor) is left to the formulas in torch's operators, which a compiler can fuse, but
+for what `kernels/channel_operators.py` has. A second derivative is that of the reference.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 
-from normkit.kernels import native_planes
+from normkit.kernels import channel_operators, native_planes
 from normkit.kernels.dispatch import tracing
 from normkit.kernels.reference import batch_channel_norm as bcn_reference
 from normkit.kernels.reference import evonorm as evonorm_reference
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 WHY_NOT: str = native_planes.WHY_NOT
+_TRACED = ("evonorm_s0", "weight_standardize")  # those that have an operator
 Gradients = tuple[Tensor | None, ...]
 
 
@@ -41,6 +42,10 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     """None if the native kernel can do this call, else the reason why not."""
     if WHY_NOT:
         return WHY_NOT
+    if torch.compiler.is_compiling() and op in _TRACED:
+        taken = input.is_cpu and input.dtype in native_planes.DTYPES and input.numel() > 0
+        taken = taken and (op == "weight_standardize" or args[2] is not None)
+        return None if taken else "the operator takes CPU tensors of float32 and half types, and a slope"
     if tracing():
         return "the call is traced or transformed, and a kernel outside of torch sees addresses only"
     if input.dtype not in native_planes.DTYPES:
@@ -67,6 +72,8 @@ _FEW_WEIGHTS = 32 << 10
 
 def prefers(op: str, input: Tensor, *args: Any) -> str | None:
     """None, or why torch's kernel is the quicker one for a call that this one could do."""
+    if torch.compiler.is_compiling():
+        return None
     recorded = torch.is_grad_enabled() and input.requires_grad
     if op == "weight_standardize":
         return _prefers_layer_norm(input, args[0], recorded)
@@ -139,6 +146,8 @@ def evonorm_s0(
     out: Tensor | None = None,
 ) -> Tensor:
     """y = x σ(v x)/sqrt(s² + ε) γ + β."""
+    if torch.compiler.is_compiling():
+        return _into(channel_operators.evonorm_s0(input, weight, bias, v, groups, eps)[0], out)
     if out is None and _recorded(input, weight, bias, v):
         return _apply(_EvoNormS0, input, weight, bias, v, groups, eps)
     return _written(native_planes.evonorm_s0(input, weight, bias, v, groups, eps, out=out, keep=False)[0], out)
@@ -196,9 +205,15 @@ def weight_standardize(
 ) -> Tensor:
     """Ŵ = (W − mean)/σ."""
     eps = ws_reference.DEFAULT_EPS[variant] if eps is None else eps
+    if torch.compiler.is_compiling():
+        return _into(channel_operators.weight_standardize(weight, variant, eps)[0], out)
     if out is None and _recorded(weight):
         return _apply(_WeightStandardize, weight, variant, eps)
     return _written(native_planes.weight_standardize(weight, variant, eps, out=out, keep=False)[0], out)
+
+
+def _into(y: Tensor, out: Tensor | None) -> Tensor:
+    return y if out is None else out.copy_(y)
 
 
 def _recorded(*tensors: Tensor | None) -> bool:
