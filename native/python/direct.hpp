@@ -13,23 +13,24 @@ constexpr int64_t HUGE_PAGES_FROM = 4 << 20;  // bytes of a fresh output
 // What short_rows needs of torch; `view` is null until use_torch has found all of it.
 struct Torch {
     int (*view)(PyObject*, DlpackTensor*);
-    PyObject *tensor, *empty_like, *empty, *active_modes, *get_num_threads;
+    PyObject *tensor, *parameter, *empty_like, *empty, *active_modes, *get_num_threads;
     PyObject *requires_grad, *shape;  // names of attributes
 };
 Torch torch = {};
 
-// use_torch(Tensor, empty_like, empty, active_modes, get_num_threads, exchange capsule) -> whether short_rows can work.
+// use_torch(Tensor, Parameter, empty_like, empty, active_modes, get_num_threads, exchange capsule) -> whether short_rows
+// can work.
 // active_modes() is the number of dispatch modes at work: FakeTensor, make_fx, torch.export.
 PyObject* py_use_torch(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 6) return PyErr_Format(PyExc_TypeError, "use_torch takes 6 arguments, got %zd", count);
-    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[5], "dlpack_exchange_api"));
+    if (count != 7) return PyErr_Format(PyExc_TypeError, "use_torch takes 7 arguments, got %zd", count);
+    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[6], "dlpack_exchange_api"));
     if (!table) return nullptr;
     if (table->major != 1 || !table->view) Py_RETURN_FALSE;
     PyObject* requires_grad = PyUnicode_InternFromString("requires_grad");
     PyObject* shape = PyUnicode_InternFromString("shape");
     if (!requires_grad || !shape) return nullptr;
-    for (int k = 0; k < 5; ++k) Py_INCREF(given[k]);
-    torch = {table->view, given[0], given[1], given[2], given[3], given[4], requires_grad, shape};
+    for (int k = 0; k < 6; ++k) Py_INCREF(given[k]);
+    torch = {table->view, given[0], given[1], given[2], given[3], given[4], given[5], requires_grad, shape};
     Py_RETURN_TRUE;
 }
 
@@ -39,6 +40,12 @@ long number_from(PyObject* function) {
     const long number = value ? PyLong_AsLong(value) : -1;
     Py_XDECREF(value);
     return number;
+}
+
+// Whether this is a tensor or a parameter, not of another subclass.
+bool is_tensor(PyObject* object) {
+    PyObject* type = reinterpret_cast<PyObject*>(Py_TYPE(object));
+    return type == torch.tensor || type == torch.parameter;
 }
 
 // Whether this is a tensor, not of a subclass, that asks for no gradient.

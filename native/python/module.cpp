@@ -166,6 +166,8 @@ PyMethodDef METHODS[] = {
     {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
     {"norm", method(py_norm), METH_FASTCALL, "Run one row norm on raw memory."},
     {"norm_backward", method(py_norm_backward), METH_FASTCALL, "Its gradients."},
+    {"norm_rows", method(py_norm_rows), METH_FASTCALL, "One row norm of a dense float32 tensor; None if not such."},
+    {"norm_rows_backward", method(py_norm_rows_backward), METH_FASTCALL, "Its gradients; None if not such."},
     {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},

@@ -1,7 +1,9 @@
-// The row norms from Python: two functions, whose arguments are the members of NormJob and NormGradient.
+// The row norms from Python: two functions whose arguments are the members of NormJob and NormGradient, and two that take
+// tensors, for the commonest calls: there the checks cost more than the kernel.
 #pragma once
 #include "arguments.hpp"
 #include "calls.hpp"
+#include "losses.hpp"
 #include "norms/norms.hpp"
 
 namespace {
@@ -60,6 +62,172 @@ PyObject* py_norm_backward(PyObject*, PyObject* const* given, Py_ssize_t count) 
     job.operation = static_cast<NormOperation>(operation);
     job.storage = static_cast<Storage>(storage);
     return outcome_of(job.rows * job.dim, [&] { return run(job, static_cast<int>(threads)); });
+}
+
+// A parameter's `size` floats; null with `failed` if it is something else than that or None.
+const float* row_parameter(PyObject* object, int64_t size, bool& failed) {
+    if (object == Py_None) return nullptr;
+    DenseRows row;
+    const bool fits = is_tensor(object) && dense_rows(torch.view, object, row) && row.count == 1 && row.size == size;
+    failed = failed || !fits;
+    return fits ? row.data : nullptr;
+}
+
+bool overlaps(const float* row, int64_t size, const DenseRows& y) {
+    return row && row < y.data + y.elements() && y.data < row + size;
+}
+
+// Whether `shape` is a tuple that holds `size` alone.
+bool is_shape_of(PyObject* shape, int64_t size) {
+    if (!PyTuple_Check(shape) || PyTuple_Size(shape) != 1) return false;
+    PyObject* only = PyTuple_GetItem(shape, 0);
+    const bool same = PyLong_Check(only) && PyLong_AsLongLong(only) == size;
+    if (PyErr_Occurred()) PyErr_Clear();
+    return same;
+}
+
+// As many threads as torch uses, for a call of this size; -1 and an exception if torch does not say.
+long threads_of(int64_t elements) {
+    return elements < thresholds().serial ? 1 : number_from(torch.get_num_threads);
+}
+
+// What norm_rows gives: y alone, or (y, sum, scales) with None for what was not kept; takes over the references.
+PyObject* kept(PyObject* y, PyObject* sum, PyObject* scales) {
+    if (!sum && !scales) return y;
+    PyObject* all = PyTuple_Pack(3, y, sum ? sum : Py_None, scales ? scales : Py_None);
+    Py_DECREF(y);
+    Py_XDECREF(sum);
+    Py_XDECREF(scales);
+    return all;
+}
+
+// norm_rows(operation, x, normalized_shape, weight, bias, eps, offset, residual, keep_sum, keep_scales, out) -> y, or
+// (y, sum, scales) where one of the two is kept; None where these are not plainly dense float32 tensors on the CPU and
+// float32 parameters of the last axis, the one that normalized_shape (or None) names. Nothing is recorded by autograd.
+// `residual` and `out` must have the shape of x.
+PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 11) return PyErr_Format(PyExc_TypeError, "norm_rows takes 11 arguments, got %zd", count);
+    const long operation = PyLong_AsLong(given[0]);
+    NormJob job = {};
+    job.eps = PyFloat_AsDouble(given[5]);
+    job.offset = static_cast<float>(PyFloat_AsDouble(given[6]));
+    if (PyErr_Occurred() || !is_norm(operation, FLOAT32)) return nullptr;
+    PyObject *x = given[1], *residual = given[7], *out = given[10];
+    DenseRows rows, added, summed, fresh;
+    bool failed = !torch.view || !is_tensor(x) || !(job.eps >= 0.0);
+    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, x, rows);
+    failed = failed || (given[2] != Py_None && !is_shape_of(given[2], rows.size));
+    if (!failed) job.weight = row_parameter(given[3], rows.size, failed);
+    if (!failed) job.bias = row_parameter(given[4], rows.size, failed);
+    if (!failed && residual != Py_None) {
+        failed = !is_tensor(residual) || !dense_rows(torch.view, residual, added) || added.size != rows.size ||
+                 added.count != rows.count;
+        job.residual = added.data;
+    }
+    if (!failed && out != Py_None) {
+        failed = !is_plain(out) || !dense_rows(torch.view, out, fresh) || !can_take(SOFTMAX, rows, fresh) ||
+                 overlaps(job.weight, rows.size, fresh) || overlaps(job.bias, rows.size, fresh) ||
+                 (residual != Py_None && overlap_in_part(added, fresh));
+    }
+    if (failed) {
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    PyObject *y = out, *sum = nullptr, *scales = nullptr;
+    if (out == Py_None) {
+        y = fresh_rows(SOFTMAX, x, rows, fresh);
+    } else {
+        Py_INCREF(out);
+    }
+    if (y && residual != Py_None && given[8] == Py_True) {
+        sum = fresh_rows(SOFTMAX, x, rows, summed);
+        job.sum = summed.data;
+        if (!sum) Py_CLEAR(y);
+    }
+    if (y && given[9] == Py_True) {
+        float* data = nullptr;
+        scales = fresh_floats(Py_BuildValue("(LL)", static_cast<long long>(rows.count), 3LL), &data);
+        job.scales = reinterpret_cast<RowScale*>(data);
+        if (!scales) Py_CLEAR(y);
+    }
+    if (!y) {
+        Py_XDECREF(sum);
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    job.operation = static_cast<NormOperation>(operation);
+    job.x = rows.data;
+    job.y = fresh.data;
+    job.rows = rows.count;
+    job.dim = job.x_stride = rows.size;
+    const long threads = threads_of(rows.elements());
+    PyObject* done = nullptr;
+    if (threads >= 0) done = outcome_of(rows.elements(), [&] { return run(job, static_cast<int>(threads)); });
+    if (!done) {
+        Py_XDECREF(sum);
+        Py_XDECREF(scales);
+        Py_DECREF(y);
+        return nullptr;
+    }
+    Py_DECREF(done);
+    return kept(y, sum, scales);
+}
+
+// A fresh row of `size` floats for a gradient that is wanted, else None; null where it cannot be had.
+PyObject* fresh_row(PyObject* wanted, int64_t size, float** data) {
+    *data = nullptr;
+    if (wanted != Py_True) {
+        Py_INCREF(Py_None);
+        return Py_None;
+    }
+    return fresh_floats(Py_BuildValue("(L)", static_cast<long long>(size)), data);
+}
+
+// norm_rows_backward(operation, s, dy, ds, weight, scales, offset, of_weight, of_bias) -> (dx, d_weight, d_bias), or None
+// where these are not plainly dense float32 tensors on the CPU. A gradient that is not wanted is None.
+PyObject* py_norm_rows_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 9) return PyErr_Format(PyExc_TypeError, "norm_rows_backward takes 9 arguments, got %zd", count);
+    const long operation = PyLong_AsLong(given[0]);
+    NormGradient job = {};
+    job.offset = static_cast<float>(PyFloat_AsDouble(given[6]));
+    if (PyErr_Occurred() || !is_norm(operation, FLOAT32)) return nullptr;
+    DenseRows s, dy, ds, scales, fresh;
+    bool failed = !torch.view || !is_tensor(given[1]) || !is_tensor(given[2]) || !is_tensor(given[5]);
+    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, given[1], s);
+    failed = failed || !dense_rows(torch.view, given[2], dy) || !dense_rows(torch.view, given[5], scales);
+    failed = failed || dy.size != s.size || dy.count != s.count || scales.elements() != 3 * s.count;
+    if (!failed && given[3] != Py_None) {
+        failed = !is_tensor(given[3]) || !dense_rows(torch.view, given[3], ds) || ds.size != s.size || ds.count != s.count;
+        job.ds = ds.data;
+    }
+    if (!failed) job.weight = row_parameter(given[4], s.size, failed);
+    if (failed) {
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    PyObject* dx = fresh_rows(SOFTMAX, given[1], s, fresh);
+    PyObject* d_weight = dx ? fresh_row(given[7], s.size, &job.weight_gradient) : nullptr;
+    PyObject* d_bias = d_weight ? fresh_row(given[8], s.size, &job.bias_gradient) : nullptr;
+    PyObject* result = nullptr;
+    if (d_bias) {
+        job.operation = static_cast<NormOperation>(operation);
+        job.s = s.data;
+        job.dy = dy.data;
+        job.dx = fresh.data;
+        job.scales = reinterpret_cast<const RowScale*>(scales.data);
+        job.rows = s.count;
+        job.dim = s.size;
+        const long threads = threads_of(s.elements());
+        PyObject* done = nullptr;
+        if (threads >= 0) done = outcome_of(s.elements(), [&] { return run(job, static_cast<int>(threads)); });
+        if (done) result = PyTuple_Pack(3, dx, d_weight, d_bias);
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(dx);
+    Py_XDECREF(d_weight);
+    Py_XDECREF(d_bias);
+    if (result || PyErr_Occurred()) return result;
+    Py_RETURN_NONE;
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 """normkit's C++ kernels on raw memory. Addresses are integers and are trusted; `normkit.kernels.native` checks them."""
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -93,6 +93,7 @@ def loss_of_rows(
 ) -> tuple[Tensor, Tensor, Tensor | None] | None: ...
 def use_torch(
     tensor: type[Tensor],
+    parameter: type[Tensor],
     empty_like: Callable[[Tensor], Tensor],
     empty: Callable[..., Tensor],
     active_modes: Callable[[], int],
@@ -101,6 +102,34 @@ def use_torch(
     /,
 ) -> bool: ...
 def short_rows(operation: int, x: Tensor, out: Tensor | None = None, /) -> Tensor | None: ...
+def norm(*arguments: float) -> None: ...
+def norm_backward(*arguments: float) -> None: ...
+def norm_rows(
+    operation: int,
+    x: Tensor,
+    normalized_shape: object,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    offset: float,
+    residual: Tensor | None,
+    keep_sum: bool,
+    keep_scales: bool,
+    out: Tensor | None,
+    /,
+) -> Any: ...
+def norm_rows_backward(
+    operation: int,
+    s: Tensor,
+    dy: Tensor,
+    ds: Tensor | None,
+    weight: Tensor | None,
+    scales: Tensor,
+    offset: float,
+    of_weight: bool,
+    of_bias: bool,
+    /,
+) -> tuple[Tensor, Tensor | None, Tensor | None] | None: ...
 def planes(*arguments: float) -> None: ...
 def advise_huge_pages(start: int, nbytes: int, /) -> bool: ...
 def isa() -> str: ...

@@ -58,23 +58,19 @@ struct GradientRow {
     }
 };
 
-// dx = r g - (n - shift) along_n - along_1; shift is not 0 in the compressed norm alone (there n = s r).
+// dx = r (g - of_one - n of_n). Of a single entry g - mean g is exactly 0; r g - r mean g need not be.
 template <NormOperation Op>
 struct Pull {
-    vf r, along_n, constant;
+    vf r, of_n, of_one;
     NK_INLINE Pull(const RowScale& scale, const GradientSums& sums, int64_t dim) {
-        const double n = static_cast<double>(Op == COMPRESSED_NORM ? dim + 1 : dim), r_ = scale.r;
-        const double along = r_ * sums.g_n / n;
-        double rest = Op == LAYER_NORM ? r_ * sums.g / n : 0.0;
-        if (Op == COMPRESSED_NORM) rest = -along * static_cast<double>(scale.shift);
+        const double n = static_cast<double>(Op == COMPRESSED_NORM ? dim + 1 : dim), along = sums.g_n / n;
+        // In the compressed norm the pull is along n - shift = n + r Σ s.
+        const double rest = Op == LAYER_NORM ? sums.g / n : -along * static_cast<double>(scale.shift);
         r = broadcast(scale.r);
-        along_n = broadcast(static_cast<float>(along));
-        constant = broadcast(static_cast<float>(-rest));
+        of_n = broadcast(static_cast<float>(along));
+        of_one = broadcast(static_cast<float>(rest));
     }
-    NK_INLINE vf operator()(vf g, vf n) const {
-        const vf pulled = fnma(n, along_n, Op == RMS_NORM ? vf{} : constant);
-        return fma(r, g, pulled);
-    }
+    NK_INLINE vf operator()(vf g, vf n) const { return r * fnma(n, of_n, Op == RMS_NORM ? g : g - of_one); }
 };
 
 template <class T>

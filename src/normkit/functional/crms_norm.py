@@ -13,9 +13,12 @@ from torch import Tensor
 
 from normkit.kernels import reference
 from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
+from normkit.kernels.norms import COMPRESSED, quick
 
 __all__ = ["crms_norm"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 
 def crms_norm(
@@ -43,6 +46,11 @@ def crms_norm(
         ValueError: `input` has no axis, `weight` has another shape than (d − 1,), `eps` < 0, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: on short rows the checks and the choice that follow take longer than the norm.
+    if kernel is None and not (switched_off or _compiling()):
+        y = quick(COMPRESSED, input, None, weight, None, eps, out=out)
+        if y is not None:
+            return y
     check_float("crms_norm", input)
     if input.ndim == 0:
         raise ValueError("crms_norm: input must have at least one axis, got a scalar")
@@ -64,4 +72,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(1))
 
 
-CRMS_NORM = Op("crms_norm", reference=reference.norms.crms_norm, kernels=("torch.crms_norm",), samples=_samples)
+CRMS_NORM = Op(
+    "crms_norm",
+    reference=reference.norms.crms_norm,
+    kernels=("native:norms.crms_norm", "torch.crms_norm"),
+    samples=_samples,
+)

@@ -12,10 +12,13 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from normkit.kernels import reference
-from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out, check_residual
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
+from normkit.kernels.norms import LAYER, quick
 
 __all__ = ["layer_norm"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 
 def layer_norm(
@@ -41,7 +44,7 @@ def layer_norm(
         weight: gain, of shape `normalized_shape`; may be float32 while the input is half.
         bias: shift, of shape `normalized_shape`.
         eps: added to the variance, inside the root.
-        residual: added to `input` before normalising, same shape.
+        residual: added to `input` before normalising, same shape; y has the sum's dtype.
         prenorm: return (y, s) instead of y, s being the un-normalised sum (`input` itself without `residual`).
         kernel: name of the kernel that must compute it; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as `input`.
@@ -52,14 +55,19 @@ def layer_norm(
             `eps` < 0, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: on short rows the checks and the choice that follow take longer than the norm.
+    if kernel is None and not (switched_off or _compiling()):
+        y = quick(LAYER, input, normalized_shape, weight, bias, eps, 0.0, residual, prenorm, out)
+        if y is not None:
+            return y
     check_float("layer_norm", input)
     check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
     check_eps("layer_norm", eps)
-    summed = input if residual is None else input + residual
+    dtype = check_residual("layer_norm", input, residual)
     if out is not None:
-        check_out("layer_norm", out, summed.shape, summed.dtype, input, weight, bias, residual)
-    y = dispatch(LAYER_NORM, summed, normalized_shape, weight, bias, eps, kernel=kernel, out=out)
-    return (y, summed) if prenorm else y
+        check_out("layer_norm", out, input.shape, dtype, input, weight, bias, residual)
+    arguments = (input, normalized_shape, weight, bias, eps, residual, prenorm)
+    return dispatch(LAYER_NORM, *arguments, kernel=kernel, out=out)
 
 
 def _samples() -> Iterator[Sample]:
@@ -77,7 +85,7 @@ def _samples() -> Iterator[Sample]:
 LAYER_NORM = Op(
     "layer_norm",
     reference=reference.norms.layer_norm,
-    kernels=("torch.layer_norm",),
+    kernels=("native:norms.layer_norm", "torch.layer_norm"),
     twin="torch.nn.functional.layer_norm",
     samples=_samples,
 )

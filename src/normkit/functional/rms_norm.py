@@ -12,10 +12,13 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from normkit.kernels import reference
-from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out, check_residual
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
+from normkit.kernels.norms import FLOAT32_EPS, RMS, quick
 
 __all__ = ["rms_norm"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 _CASTS = ("torch", "llama", "gemma")
 
@@ -49,7 +52,7 @@ def rms_norm(
         bias: shift, of shape `normalized_shape`.
         offset: added to `weight`.
         cast: "torch", "llama" or "gemma".
-        residual: added to `input` before normalising, same shape.
+        residual: added to `input` before normalising, same shape; y has the sum's dtype.
         prenorm: return (y, s) instead of y, s being the un-normalised sum (`input` itself without `residual`).
         kernel: name of the kernel that must compute it; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as `input`.
@@ -60,16 +63,22 @@ def rms_norm(
             `eps` < 0, `cast` is unknown, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: on short rows the checks and the choice that follow take longer than the norm.
+    if kernel is None and cast == "torch" and not (switched_off or _compiling()):
+        usual_eps = FLOAT32_EPS if eps is None else eps  # only float32 is usual
+        y = quick(RMS, input, normalized_shape, weight, bias, usual_eps, offset, residual, prenorm, out)
+        if y is not None:
+            return y
     check_float("rms_norm", input)
     check_normalized_shape("rms_norm", input, normalized_shape, weight, bias)
     check_eps("rms_norm", eps)
     if cast not in _CASTS:
         raise ValueError(f"rms_norm: cast is 'torch', 'llama' or 'gemma', not {cast!r}")
-    summed = input if residual is None else input + residual
+    dtype = check_residual("rms_norm", input, residual)
     if out is not None:
-        check_out("rms_norm", out, input.shape, input.dtype, input, weight, bias, residual)
-    y = dispatch(RMS_NORM, summed, normalized_shape, weight, eps, bias, offset, cast, kernel=kernel, out=out)
-    return (y, summed) if prenorm else y
+        check_out("rms_norm", out, input.shape, dtype, input, weight, bias, residual)
+    arguments = (input, normalized_shape, weight, eps, bias, offset, cast, residual, prenorm)
+    return dispatch(RMS_NORM, *arguments, kernel=kernel, out=out)
 
 
 def _samples() -> Iterator[Sample]:
@@ -87,7 +96,7 @@ def _samples() -> Iterator[Sample]:
 RMS_NORM = Op(
     "rms_norm",
     reference=reference.norms.rms_norm,
-    kernels=("torch.rms_norm",),
+    kernels=("native:norms.rms_norm", "torch.rms_norm"),
     twin="torch.nn.functional.rms_norm",
     samples=_samples,
 )

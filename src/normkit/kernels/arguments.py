@@ -10,7 +10,15 @@ from torch import Tensor
 
 from normkit.kernels.dispatch import tracing
 
-__all__ = ["axis", "check_accuracy", "check_eps", "check_float", "check_normalized_shape", "check_out"]
+__all__ = [
+    "axis",
+    "check_accuracy",
+    "check_eps",
+    "check_float",
+    "check_normalized_shape",
+    "check_out",
+    "check_residual",
+]
 
 
 def check_accuracy(op: str, accuracy: str) -> None:
@@ -53,6 +61,17 @@ def check_normalized_shape(
         raise ValueError(f"{op}: weight must have the shape {wanted}, got {tuple(weight.shape)}")
     if bias is not None and bias.shape != wanted:
         raise ValueError(f"{op}: bias must have the shape {wanted}, got {tuple(bias.shape)}")
+
+
+def check_residual(op: str, input: Tensor, residual: Tensor | None) -> torch.dtype:
+    """The dtype of `input` + `residual`; raise ValueError unless both have the same shape."""
+    if residual is None:
+        return input.dtype
+    if residual.shape != input.shape:
+        raise ValueError(
+            f"{op}: residual must have the input's shape {tuple(input.shape)}, got {tuple(residual.shape)}"
+        )
+    return torch.result_type(input, residual)
 
 
 def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *inputs: Tensor | None) -> None:

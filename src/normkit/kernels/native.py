@@ -12,7 +12,7 @@ Half types are computed in float32 and rounded once. `out` may be an input itsel
 from collections.abc import Callable
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch  # first: it brings the OpenMP runtime that the native part then shares
 from jaxtyping import Float
@@ -83,9 +83,13 @@ if AVAILABLE:
 # that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work. An `out`
 # must have the shape of the result. None in place of the function: torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
+# The same for the row norms forward and backward; see `native/python/norms.hpp`.
+norm_rows: Callable[..., Any] | None = None
+norm_rows_backward: Callable[..., Any] | None = None
 if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
     _usable = _native.use_torch(
         Tensor,
+        torch.nn.Parameter,
         torch.empty_like,
         torch.empty,
         torch._C._len_torch_dispatch_stack,
@@ -93,6 +97,8 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         Tensor.__dlpack_c_exchange_api__,
     )
     short_rows = _native.short_rows if _usable else None
+    norm_rows = _native.norm_rows if _usable else None
+    norm_rows_backward = _native.norm_rows_backward if _usable else None
     loss_of_rows = _native.loss_of_rows
 
 

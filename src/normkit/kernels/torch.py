@@ -71,15 +71,23 @@ def _open(input: Tensor, dim: int, accuracy: str, masked_zero: bool) -> tuple[Te
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    residual: Tensor | None = None,
+    prenorm: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """torch's fused LayerNorm; where its parameters' dtype is not one it takes, through the wider dtype."""
-    dtype = input.dtype
+    x = input if residual is None else input + residual
+    dtype = x.dtype
     if (weight is None or weight.dtype == dtype) and (bias is None or bias.dtype == dtype):
-        return torch.layer_norm(input, normalized_shape, weight, bias, eps)
-    wide = statistics_dtype(input.dtype)
-    y = torch.layer_norm(input.to(wide), normalized_shape, _to(weight, wide), _to(bias, wide), eps)
-    return y.to(input.dtype)
+        y = torch.layer_norm(x, normalized_shape, weight, bias, eps)
+    else:
+        wide = statistics_dtype(dtype)
+        y = torch.layer_norm(x.to(wide), normalized_shape, _to(weight, wide), _to(bias, wide), eps).to(dtype)
+    return (y, x) if prenorm else y
 
 
 def rms_norm(
@@ -90,16 +98,32 @@ def rms_norm(
     bias: Tensor | None = None,
     offset: float = 0.0,
     cast: str = "torch",
+    residual: Tensor | None = None,
+    prenorm: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """torch's RMSNorm, with the residual sum, the bias, the offset and the roundings that it lacks."""
+    x = input if residual is None else input + residual
+    y = _rms_norm(x, normalized_shape, weight, eps, bias, offset, cast)
+    return (y, x) if prenorm else y
+
+
+def _rms_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    eps: float | None,
+    bias: Tensor | None,
+    offset: float,
+    cast: str,
 ) -> Tensor:
-    """torch's RMSNorm, with the bias, the offset and the roundings that it lacks."""
-    if bias is None and offset == 0.0 and cast != "llama" and (weight is None or weight.dtype == input.dtype):
-        return torch.rms_norm(input, normalized_shape, weight, eps)
+    if bias is None and offset == 0.0 and cast != "llama" and (weight is None or weight.dtype == x.dtype):
+        return torch.rms_norm(x, normalized_shape, weight, eps)
     if cast == "llama":
-        normal = torch.rms_norm(input, normalized_shape, None, eps)
-        return _affine(normal, _to(weight, input.dtype), _to(bias, input.dtype), offset)
-    wide = statistics_dtype(input.dtype)
-    normal = torch.rms_norm(input.to(wide), normalized_shape, None, eps)
-    return _affine(normal, _to(weight, wide), _to(bias, wide), offset).to(input.dtype)
+        normal = torch.rms_norm(x, normalized_shape, None, eps)
+        return _affine(normal, _to(weight, x.dtype), _to(bias, x.dtype), offset)
+    wide = statistics_dtype(x.dtype)
+    normal = torch.rms_norm(x.to(wide), normalized_shape, None, eps)
+    return _affine(normal, _to(weight, wide), _to(bias, wide), offset).to(x.dtype)
 
 
 def crms_norm(input: Tensor, weight: Tensor | None, eps: float) -> Tensor:

@@ -15,14 +15,22 @@ __all__ = ["crms_norm", "layer_norm", "rms_norm"]
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """(x − μ) / sqrt(σ² + eps) · weight + bias with the population variance σ²."""
-    x = input.to(statistics_dtype(input.dtype))
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    residual: Tensor | None = None,
+    prenorm: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """(s − μ) / sqrt(σ² + eps) · weight + bias with the population variance σ², s the input or its residual sum."""
+    summed = input if residual is None else input + residual
+    x = summed.to(statistics_dtype(summed.dtype))
     axes = _trailing(normalized_shape)
     centred = x - x.mean(axes, keepdim=True)
     normal = centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt()
-    return _affine(normal, weight, bias).to(input.dtype)
+    y = _affine(normal, weight, bias).to(summed.dtype)
+    return (y, summed) if prenorm else y
 
 
 def rms_norm(
@@ -33,16 +41,20 @@ def rms_norm(
     bias: Tensor | None = None,
     offset: float = 0.0,
     cast: str = "torch",
-) -> Tensor:
-    """x / sqrt(mean(x²) + eps) · (offset + weight) + bias; `cast` says when half precision is rounded."""
-    x = input.to(statistics_dtype(input.dtype))
+    residual: Tensor | None = None,
+    prenorm: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """s / sqrt(mean(s²) + eps) · (offset + weight) + bias, s as above; `cast` says when half precision is rounded."""
+    summed = input if residual is None else input + residual
+    x = summed.to(statistics_dtype(summed.dtype))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
     normal = x / (x.square().mean(_trailing(normalized_shape), keepdim=True) + eps).sqrt()
     if cast == "llama":
-        normal = normal.to(input.dtype)
-        weight = weight if weight is None else weight.to(input.dtype)
-        bias = bias if bias is None else bias.to(input.dtype)
-    return _affine(normal, weight, bias, offset).to(input.dtype)
+        normal = normal.to(summed.dtype)
+        weight = weight if weight is None else weight.to(summed.dtype)
+        bias = bias if bias is None else bias.to(summed.dtype)
+    y = _affine(normal, weight, bias, offset).to(summed.dtype)
+    return (y, summed) if prenorm else y
 
 
 def crms_norm(input: Tensor, weight: Tensor | None, eps: float) -> Tensor:
