@@ -77,6 +77,19 @@ PyObject* run_rows(long operation, const DenseRows& x, const DenseRows& y) {
     return threads < 0 ? nullptr : run_job(job, static_cast<int>(threads), false);
 }
 
+PyObject* run_gradient(long operation, const DenseRows& y, const DenseRows& dy, const DenseRows& dx) {
+    Job job = {};
+    job.operation = static_cast<Operation>(operation);
+    job.a = y.data;
+    job.b = dy.data;
+    job.out = dx.data;
+    job.outer = y.count;
+    job.inner = 1;
+    job.dim = job.a_stride = job.b_stride = job.out_stride = y.size;
+    const long threads = y.elements() < thresholds().serial ? 1 : number_from(torch.get_num_threads);
+    return threads < 0 ? nullptr : run_job(job, static_cast<int>(threads), false);
+}
+
 // A tensor of the shape of x without its last axis.
 PyObject* one_per_row(PyObject* x) {
     PyObject* shape = PyObject_GetAttr(x, torch.shape);
@@ -131,6 +144,33 @@ PyObject* py_short_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     }
     Py_DECREF(done);
     return out;
+}
+
+// gradient_rows(operation, y, dy) -> dx, or None where one of the two is not plainly dense float32 rows on the CPU. `y`
+// may ask for a gradient (a saved result does); the caller makes sure that none is to be taken of dx.
+PyObject* py_gradient_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 3) return PyErr_Format(PyExc_TypeError, "gradient_rows takes 3 arguments, got %zd", count);
+    const long operation = PyLong_AsLong(given[0]);
+    if (operation == -1 && PyErr_Occurred()) return nullptr;
+    const bool known = operation == SOFTMAX_BACKWARD || operation == LOG_SOFTMAX_BACKWARD;
+    if (!torch.view || !known || !is_plain(given[2]) || number_from(torch.active_modes) != 0) {
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    DenseRows y, dy, dx;
+    const bool same_kind = reinterpret_cast<PyObject*>(Py_TYPE(given[1])) == torch.tensor;
+    if (!same_kind || !dense_rows(torch.view, given[1], y) || !dense_rows(torch.view, given[2], dy)) Py_RETURN_NONE;
+    if (y.size != dy.size || y.count != dy.count) Py_RETURN_NONE;
+    PyObject* fresh = fresh_rows(SOFTMAX, given[2], dy, dx);
+    if (!fresh && PyErr_Occurred()) return nullptr;
+    if (!fresh) Py_RETURN_NONE;
+    PyObject* done = run_gradient(operation, y, dy, dx);
+    if (!done) {
+        Py_DECREF(fresh);
+        return nullptr;
+    }
+    Py_DECREF(done);
+    return fresh;
 }
 
 }  // namespace

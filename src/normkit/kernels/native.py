@@ -38,6 +38,7 @@ __all__ = [
     "SOFTMAX",
     "STORAGE",
     "WHY_NOT",
+    "fast_gradient",
     "fast_softmax",
     "fresh",
     "log_softmax",
@@ -216,6 +217,11 @@ def softmax_pair(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "2 *rows"]:
     pair = x.new_empty((2, *x.shape[:-1]), dtype=torch.float32)
     _run_rows(_SOFTMAX_PAIR, x, None, pair, _flags("default", False, False, None))
     return pair
+
+
+def fast_gradient(operation: int, y: Tensor, dy: Tensor) -> Tensor | None:
+    """The backward pass of SOFTMAX or LOG_SOFTMAX along the last axis of dense float32 rows; None for all else."""
+    return None if short_rows is None else _native.gradient_rows(operation + _SOFTMAX_BACKWARD, y, dy)
 
 
 def softmax_backward(
