@@ -80,9 +80,10 @@ if AVAILABLE:
     }
 
 
-# (operation, x, out=None) -> the result, or None. An operation along the last axis of dense float32 rows on the CPU
-# that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work. An `out`
-# must have the shape of the result. None in place of the function: torch is older than 2.10 and offers no table.
+# (operation, x, out=None, dim=-1) -> the result, or None. An operation on a dense CPU tensor of a type that the kernels
+# take and that asks for no gradient (log-sum-exp: float32 along the last axis), everything checked in C++; None for all
+# else, and where a dispatch mode is at work. An `out` must have the shape of the result. None in place of the function:
+# torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
 if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
     _usable = _native.use_torch(

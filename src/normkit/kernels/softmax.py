@@ -45,8 +45,10 @@ LOGSUMEXP_CODE: int = native.LOGSUMEXP
 _SMALL = 2048
 
 
-def _short_rows(operation: int, x: Tensor) -> Tensor | None:
+def _short_rows(operation: int, x: Tensor, out: None = None, dim: int = -1) -> Tensor | None:
     """Softmax of dense rows on the CPU that ask for no gradient; None for all else."""
+    if dim not in (-1, x.ndim - 1):
+        return None
     if operation != SOFTMAX_CODE or type(x) is not Tensor or x.dtype is not torch.float32 or x.requires_grad:
         return None
     if WHY_NOT or tracing() or not x.is_cpu or not x.is_contiguous() or is_legacy_batchedtensor(x):
@@ -54,17 +56,17 @@ def _short_rows(operation: int, x: Tensor) -> Tensor | None:
     return native.fast_softmax(x) if x.ndim and x.numel() else None
 
 
-# (operation, x): dense float32 rows on the CPU along the last axis that ask for no gradient; None for all else.
-# Where torch hands out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor,
-# allocates and computes; asking torch for each property from Python takes half a microsecond more.
-short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", None) or _short_rows
+# (operation, x, out=None, dim=-1): a dense CPU tensor that asks for no gradient; None for all else. Where torch hands
+# out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor, allocates and computes;
+# asking torch for each property from Python takes half a microsecond more.
+short_rows: Callable[..., Tensor | None] = getattr(native, "short_rows", None) or _short_rows
 
 
-def short_rows_into(operation: int, x: Tensor, out: Tensor) -> Tensor | None:
+def short_rows_into(operation: int, x: Tensor, out: Tensor, dim: int = -1) -> Tensor | None:
     """As `short_rows`, into `out`, which may be `x` itself; None where `out` does not plainly fit as well."""
     if native.short_rows is None or out.shape != (x.shape[:-1] if operation == LOGSUMEXP_CODE else x.shape):
         return None
-    y = native.short_rows(operation, x, out)
+    y = native.short_rows(operation, x, out, dim)
     if y is not None:
         increment_version(y)  # autograd must see that what it may have saved has been overwritten
     return y
@@ -153,8 +155,8 @@ class _Differentiable(torch.autograd.Function):
     @classmethod
     def compute(cls, input: Tensor, dim: int, *how: Any) -> Tensor:
         x = input.detach()
-        if how == cls.usual and dim == x.ndim - 1:  # one call into the native part, where it takes the tensor
-            y = short_rows(cls.code, x)
+        if how == cls.usual and (how or dim == x.ndim - 1):  # one call into the native part, where it takes the tensor
+            y = short_rows(cls.code, x, None, dim if how else -1)
             if y is not None:
                 return y
         return (cls.kernel if is_plain(input) else cls.operator)(x, dim, *how)
