@@ -114,7 +114,7 @@ def test_classes_that_are_neighbours_are_not_copied(transposed: tuple[int, ...])
     assert CROSS_ENTROPY.implementations["native"].refusal(x, target) is None
     assert_as_exact(x, target)
     assert_as_exact(x, target, reduction="none")
-    _, dx = loss_and_gradient(cross_entropy, x, target)
+    _, dx = loss_and_gradient(cross_entropy, x, target, kernel="native")
     assert dx.movedim(1, -1).is_contiguous()
 
 
@@ -264,6 +264,19 @@ def test_the_loss_may_be_changed_in_place() -> None:
         loss.mul_(2)
         wanted = torch.autograd.grad(2 * torchs(x, target, reduction=reduction).sum(), x)
         assert_close(torch.autograd.grad(loss.sum(), x), wanted)
+
+
+@needs_native
+def test_small_calls_that_take_the_long_way_are_left_to_torch() -> None:
+    """Weights, reduction "none" and half types go through Python, which costs more than either kernel on few rows."""
+    native_kernel = CROSS_ENTROPY.implementations["native"]
+    for rows, left in ((16, True), (64, False)):
+        x, target = case(rows, 1000)
+        assert native_kernel.prefers is not None
+        assert bool(native_kernel.prefers("cross_entropy", x, target)) is left
+        for options in ({"weight": torch.rand(1000)}, {"reduction": "none"}):
+            wanted = torchs(x, target, **options) if left else cross_entropy(x, target, kernel="native", **options)
+            assert torch.equal(cross_entropy(x, target, **options), wanted)
 
 
 @needs_native
