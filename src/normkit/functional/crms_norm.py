@@ -64,4 +64,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(1))
 
 
-CRMS_NORM = Op("crms_norm", reference=reference.norms.crms_norm, kernels=("torch.crms_norm",), samples=_samples)
+CRMS_NORM = Op(
+    "crms_norm",
+    reference=reference.norms.crms_norm,
+    kernels=("triton.norms.crms_norm", "torch.crms_norm"),
+    samples=_samples,
+)

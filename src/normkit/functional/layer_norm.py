@@ -77,7 +77,7 @@ def _samples() -> Iterator[Sample]:
 LAYER_NORM = Op(
     "layer_norm",
     reference=reference.norms.layer_norm,
-    kernels=("torch.layer_norm",),
+    kernels=("triton.norms.layer_norm", "torch.layer_norm"),
     twin="torch.nn.functional.layer_norm",
     samples=_samples,
 )

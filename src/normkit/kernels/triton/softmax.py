@@ -7,6 +7,7 @@
 A result is the same from run to run: every order of summation is fixed by shape, dtype and device.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -248,7 +249,7 @@ def _operator_logsumexp_backward(input: Tensor, output: Tensor, grad: Tensor, di
     return logsumexp_backward(input.movedim(dim, -1), output, grad).movedim(-1, dim)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[..., Tensor]] = {
     "softmax": _operator_softmax,
     "log_softmax": _operator_log_softmax,
     "logsumexp": _operator_logsumexp,

@@ -10,7 +10,7 @@ __all__ = ["columns_of", "rows_of", "wide"]
 @program
 def rows_of(index, rows, ROWS: tl.constexpr):
     """Row numbers [ROWS, 1] of the tile `index` and which of them exist."""
-    row = index.to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    row = tl.arange(0, ROWS)[:, None].to(tl.int64) + index * ROWS
     return row, row < rows
 
 
