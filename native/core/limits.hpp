@@ -21,7 +21,7 @@ int64_t cache_bytes();
 
 // How a call ended, and one sentence about it where it did not end well.
 struct Outcome {
-    enum Kind { DONE, BAD_JOB, NO_KERNELS, NO_MEMORY } kind;
+    enum Kind { DONE, BAD_JOB, BAD_INDEX, NO_KERNELS, NO_MEMORY } kind;
     const char* message;
 };
 

@@ -37,8 +37,10 @@ bool supported() { return true; }
 namespace normkit {
 
 extern const SoftmaxKernels NORMKIT_FOR(softmax);
+extern const CrossEntropyKernels NORMKIT_FOR(cross_entropy);
 
 extern const KernelTable NORMKIT_FOR(kernels);
-const KernelTable NORMKIT_FOR(kernels) = {NAME, DESCRIPTION, supported, LANES, &NORMKIT_FOR(softmax)};
+const KernelTable NORMKIT_FOR(kernels) = {NAME, DESCRIPTION, supported, LANES, &NORMKIT_FOR(softmax),
+                                               &NORMKIT_FOR(cross_entropy)};
 
 }  // namespace normkit

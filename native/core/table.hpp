@@ -6,7 +6,8 @@ namespace normkit {
 
 enum Storage : int { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, STORAGES };
 
-struct SoftmaxKernels;  // softmax/job.hpp
+struct SoftmaxKernels;       // softmax/job.hpp
+struct CrossEntropyKernels;  // cross_entropy/job.hpp
 
 struct KernelTable {
     const char* name;
@@ -14,6 +15,7 @@ struct KernelTable {
     bool (*supported)();
     int lanes;
     const SoftmaxKernels* softmax;
+    const CrossEntropyKernels* cross_entropy;
 };
 
 }  // namespace normkit

@@ -19,6 +19,12 @@ public:
         failed_ = value == -1 && PyErr_Occurred();
         return value;
     }
+    double real() {
+        if (failed_) return 0.0;
+        const double value = PyFloat_AsDouble(*next_++);
+        failed_ = value == -1.0 && PyErr_Occurred();
+        return value;
+    }
     template <class T>
     T* address() {
         if (failed_) return nullptr;

@@ -14,6 +14,7 @@ constexpr int64_t RELEASE_FROM = 16 << 10;
 
 PyObject* raise(const Outcome& outcome) {
     PyObject* kind = outcome.kind == Outcome::BAD_JOB      ? PyExc_ValueError
+                     : outcome.kind == Outcome::BAD_INDEX  ? PyExc_IndexError
                      : outcome.kind == Outcome::NO_KERNELS ? PyExc_RuntimeError
                                                            : PyExc_MemoryError;
     PyErr_SetString(kind, outcome.message);

@@ -43,6 +43,18 @@ bool is_cpu_float32(const DlpackTensor& view) {
     return view.data && view.device_type == CPU && view.code == FLOAT && view.bits == 32 && view.lanes == 1;
 }
 
+// A dense one-dimensional int64 tensor of `count` elements on the CPU; null if it is none.
+const int64_t* dense_indices(int (*look)(PyObject*, DlpackTensor*), PyObject* tensor, int64_t count) {
+    DlpackTensor view;
+    if (look(tensor, &view) != 0) {
+        PyErr_Clear();
+        return nullptr;
+    }
+    const bool fits = view.data && view.device_type == 1 && view.code == 0 && view.bits == 64 && view.lanes == 1 &&
+                      view.ndim == 1 && view.shape[0] == count && (count == 1 || !view.strides || view.strides[0] == 1);
+    return fits ? reinterpret_cast<const int64_t*>(static_cast<char*>(view.data) + view.byte_offset) : nullptr;
+}
+
 // False, without an exception, if the object is no such tensor or is empty. (While vmap or torch.func is at work,
 // torch's wrappers have no memory to view.)
 bool dense_rows(int (*look)(PyObject*, DlpackTensor*), PyObject* tensor, DenseRows& rows) {

@@ -13,6 +13,7 @@
 #include "arguments.hpp"
 #include "calls.hpp"
 #include "direct.hpp"
+#include "losses.hpp"
 
 namespace {
 
@@ -156,6 +157,9 @@ PyCFunction method(F* function) {
 PyMethodDef METHODS[] = {
     {"run", method(py_run), METH_FASTCALL, "Run one operation of the softmax family on raw memory."},
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
+    {"cross_entropy", method(py_cross_entropy), METH_FASTCALL, "Cross-entropy of rows of logits."},
+    {"cross_entropy_backward", method(py_cross_entropy_backward), METH_FASTCALL, "Its gradient by the logits."},
+    {"loss_of_rows", method(py_loss_of_rows), METH_FASTCALL, "Cross-entropy of dense float32 rows; None if not such."},
     {"use_torch", method(py_use_torch), METH_FASTCALL, "Take what short_rows needs of torch; True if that is enough."},
     {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
@@ -178,6 +182,7 @@ constexpr Constant CONSTANTS[] = {
     {"SOFTMAX_BACKWARD", SOFTMAX_BACKWARD},
     {"LOG_SOFTMAX_BACKWARD", LOG_SOFTMAX_BACKWARD},
     {"LOGSUMEXP_BACKWARD", LOGSUMEXP_BACKWARD},
+    {"SOFTMAX_PAIR", SOFTMAX_PAIR},
     {"FLOAT32", FLOAT32},
     {"BFLOAT16", BFLOAT16},
     {"FLOAT16", FLOAT16},

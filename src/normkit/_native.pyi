@@ -11,6 +11,7 @@ LOGSUMEXP: int
 SOFTMAX_BACKWARD: int
 LOG_SOFTMAX_BACKWARD: int
 LOGSUMEXP_BACKWARD: int
+SOFTMAX_PAIR: int
 
 FLOAT32: int
 BFLOAT16: int
@@ -52,6 +53,44 @@ def run(
     /,
 ) -> None: ...
 def softmax_float32(x: int, out: int, rows: int, dim: int, threads: int, /) -> None: ...
+def cross_entropy(
+    x: int,
+    target: int,
+    weight: int,
+    pair: int,
+    storage: int,
+    rows: int,
+    classes: int,
+    stride: int,
+    ignore_index: int,
+    smoothing: float,
+    reduction: int,
+    losses: int,
+    reduced: int,
+    threads: int,
+    /,
+) -> None: ...
+def cross_entropy_backward(
+    x: int,
+    target: int,
+    weight: int,
+    pair: int,
+    storage: int,
+    rows: int,
+    classes: int,
+    stride: int,
+    ignore_index: int,
+    smoothing: float,
+    reduction: int,
+    grad: int,
+    grad_stride: int,
+    dx: int,
+    threads: int,
+    /,
+) -> None: ...
+def loss_of_rows(
+    x: Tensor, target: Tensor, ignore_index: int, reduction: int, smoothing: float, gradient: bool, /
+) -> tuple[Tensor, Tensor, Tensor | None] | None: ...
 def use_torch(
     tensor: type[Tensor],
     empty_like: Callable[[Tensor], Tensor],

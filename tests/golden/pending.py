@@ -2,7 +2,6 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-    "two-pass-softmax": (r"s\d+_(target|ce_loss|ce_dx)", r"long_(ext_mantissa|ext_exponent|xnn_ext)"),
     "layer-norm": (r"lstm_\w+", r"gru_\w+"),
     "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
     **dict.fromkeys(

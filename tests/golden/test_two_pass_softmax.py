@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from normkit import kernels
+from normkit.functional.cross_entropy import cross_entropy
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
+from normkit.functional.softmax_pair import merge_pairs, softmax_pair
 from tests.golden.conftest import Golden
 
 SOFTMAX_ULP = 6
@@ -80,6 +82,33 @@ def test_logsumexp(golden: Golden, way: tuple[str | None, torch.dtype]) -> None:
         total = golden[f"s{case}_lse"]
         bound = 2e-7 * np.maximum(1, np.abs(total))
         assert_within(logsumexp(golden.tensor(f"s{case}_x", dtype), kernel=kernel), total, bound)
+
+
+def test_cross_entropy(golden: Golden, way: tuple[str | None, torch.dtype]) -> None:
+    kernel, dtype = way
+    for case in golden.cases(r"s(\d+)_x"):
+        x, target = golden.tensor(f"s{case}_x", dtype).requires_grad_(), golden.tensor(f"s{case}_target")
+        exact = golden[f"s{case}_ce_loss"]
+        losses = cross_entropy(x, target, reduction="none", kernel=kernel)
+        size = np.maximum(np.abs(golden[f"s{case}_x"]).max(-1), np.abs(golden[f"s{case}_lse"])).astype(np.float64)
+        assert_within(losses, exact, 1e-6 * np.maximum(1, size))
+        loss = cross_entropy(x, target, kernel=kernel)
+        assert_within(loss, exact.mean(), 1e-6 * max(1.0, size.max()))
+        assert_within(torch.autograd.grad(loss, x)[0], golden[f"s{case}_ce_dx"], 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_pair(golden: Golden, dtype: torch.dtype, pieces: int) -> None:
+    """The exact pair, and the official kernel's, brought to the same exponent; of the row or merged from its pieces."""
+    exact, exponent = float(golden["long_ext_mantissa"]), float(golden["long_ext_exponent"])
+    official = golden["long_xnn_ext"].astype(np.float64)
+    x = golden.tensor("long_x", dtype)
+    pair = softmax_pair(x[:0])
+    for piece in x.chunk(pieces):
+        pair = merge_pairs(pair, softmax_pair(piece))
+    for mantissa, own in ((pair[0].double().item(), pair[1].item()), official):
+        assert mantissa * 2.0 ** (own - exponent) == pytest.approx(exact, rel=1e-6)
 
 
 def test_long_row(golden: Golden, way: tuple[str | None, torch.dtype]) -> None:

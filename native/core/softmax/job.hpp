@@ -14,6 +14,7 @@ enum Operation : int {
     SOFTMAX_BACKWARD = 3,
     LOG_SOFTMAX_BACKWARD = 4,
     LOGSUMEXP_BACKWARD = 5,
+    SOFTMAX_PAIR = 6,
     OPERATIONS
 };
 
@@ -35,6 +36,7 @@ enum Path : int {
 //   operation             a      b      out
 //   softmax, log_softmax  x      -      y          (outer, dim, inner)
 //   logsumexp             x      -      L          (outer, inner), dense
+//   softmax_pair          x      -      e^L        float32 (2, outer): mantissas, then exponents; inner == 1
 //   softmax_backward      y      dy     dx
 //   log_softmax_backward  log y  dy     dx
 //   logsumexp_backward    x      dL     dx         dL: (outer, inner), dense

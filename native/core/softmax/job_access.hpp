@@ -1,6 +1,7 @@
 // Where a job's rows start, typed.
 #pragma once
 #include "job.hpp"
+#include "pair.hpp"
 #include "storage.hpp"
 
 namespace {
@@ -20,6 +21,11 @@ NK_INLINE const T* row_b(const Job& job, int64_t row) {
 template <class T>
 NK_INLINE T* row_out(const Job& job, int64_t row) {
     return static_cast<T*>(job.out) + row * job.out_stride;
+}
+
+NK_INLINE void store_pair(const Job& job, int64_t row, FloatPair pair) {
+    static_cast<float*>(job.out)[row] = pair.mantissa;
+    static_cast<float*>(job.out)[job.outer + row] = pair.exponent;
 }
 
 // What the softmax of a row is multiplied by: 1 forward, the row's dL in the backward pass of logsumexp.

@@ -69,7 +69,8 @@ bool finish_whole(const Job& job, int64_t row, const Partial& whole) {
         return true;
     }
     if (job.operation == LOGSUMEXP) store_one(static_cast<T*>(job.out) + row, static_cast<float>(log_of(whole)));
-    return job.operation == LOGSUMEXP;
+    if (job.operation == SOFTMAX_PAIR) store_pair(job, row, pair_of(whole.sum, whole.reference));
+    return job.operation == LOGSUMEXP || job.operation == SOFTMAX_PAIR;
 }
 
 template <class T>

@@ -27,6 +27,10 @@ void write_degenerate_row(const Job& job, int64_t row, float maximum) {
         store_one(static_cast<T*>(job.out) + row, maximum);
         return;
     }
+    if (job.operation == normkit::SOFTMAX_PAIR) {
+        store_pair(job, row, masked ? FloatPair{0.0f, MINUS_INFINITY} : FloatPair{maximum, 0.0f});
+        return;
+    }
     const float of_masked = job.operation == normkit::LOG_SOFTMAX ? MINUS_INFINITY : 0.0f;
     fill_row(row_out<T>(job, row), job.dim, masked && job.masked_zero ? of_masked : __builtin_nanf(""));
 }
@@ -46,6 +50,8 @@ void shifted_row(const Job& job, int64_t row) {
     const double log_sum = static_cast<double>(maximum) + log(sum);
     if (job.operation == normkit::LOGSUMEXP) {
         store_one(static_cast<T*>(job.out) + row, static_cast<float>(log_sum));
+    } else if (job.operation == normkit::SOFTMAX_PAIR) {
+        store_pair(job, row, pair_of_logarithm(log_sum));
     } else if (job.operation == normkit::LOG_SOFTMAX) {
         const SplitLog minus_log(log_sum);
         write_row(row_out<T>(job, row), job.dim, false,

@@ -17,15 +17,16 @@ constexpr Outcome DONE = {Outcome::DONE, ""};
 int64_t element_bytes(const Job& job) { return job.storage == FLOAT32 ? 4 : 2; }
 int64_t row_bytes(const Job& job) { return job.dim * element_bytes(job); }
 bool writes_softmax(const Job& job) { return job.operation == SOFTMAX || job.operation == LOGSUMEXP_BACKWARD; }
+bool is_one_a_row(const Job& job) { return job.operation == LOGSUMEXP || job.operation == SOFTMAX_PAIR; }
 
 bool output_fits_cache(const Job& job) {
-    if (job.operation == LOGSUMEXP) return true;
+    if (is_one_a_row(job)) return true;
     return job.outer * job.inner * row_bytes(job) <= cache_bytes() / 2;
 }
 
 // Rows to a group such that no two groups share a cache line of the output.
 int64_t rows_per_line(const Job& job) {
-    if (job.operation == LOGSUMEXP) return LINE / element_bytes(job);
+    if (is_one_a_row(job)) return LINE / 2;  // enough for either storage
     int64_t rows = 1;
     while (rows * row_bytes(job) % LINE != 0) rows *= 2;
     return rows;
@@ -148,6 +149,7 @@ const char* refusal(const Job& job) {
     if (job.path == SHORT_ROW && job.dim > 512) return "the short-row kernel takes rows of at most 512 elements";
     if (job.path == RELOAD && job.storage != FLOAT32) return "the reload kernel takes float32 only";
     if (job.path == RELOAD && job.a == job.out) return "the reload kernel cannot work in place";
+    if (job.operation == SOFTMAX_PAIR && job.inner != 1) return "softmax_pair takes rows along the last axis only";
     if (job.path >= TWO_PASS_PAPER) {
         if (job.storage != FLOAT32 || job.operation != SOFTMAX || job.inner != 1)
             return "the published algorithms are here for the forward softmax of contiguous float32 rows only";
@@ -180,6 +182,7 @@ Outcome run_shared(Call& call) {
 
 Path choose_path(const Job& job) {
     const Thresholds& limit = thresholds();
+    if (job.operation == SOFTMAX_PAIR) return TWO_PASS;
     if (job.dim <= (job.high ? limit.register_row : limit.short_row)) return SHORT_ROW;
     if (!writes_softmax(job)) return TWO_PASS;
     const bool can_reload = job.storage == FLOAT32 && job.a != job.out;

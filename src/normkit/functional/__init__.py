@@ -6,6 +6,7 @@ kernel must compute it) and `out=None`, and its `Op` constant, which drives kern
 
 from normkit.functional.batch_channel_norm import batch_channel_norm
 from normkit.functional.crms_norm import crms_norm
+from normkit.functional.cross_entropy import cross_entropy
 from normkit.functional.evonorm_b0 import evonorm_b0
 from normkit.functional.evonorm_s0 import evonorm_s0
 from normkit.functional.layer_norm import layer_norm
@@ -13,17 +14,21 @@ from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
+from normkit.functional.softmax_pair import merge_pairs, softmax_pair
 from normkit.functional.weight_standardize import weight_standardize
 
 __all__ = [
     "batch_channel_norm",
     "crms_norm",
+    "cross_entropy",
     "evonorm_b0",
     "evonorm_s0",
     "layer_norm",
     "log_softmax",
     "logsumexp",
+    "merge_pairs",
     "rms_norm",
     "softmax",
+    "softmax_pair",
     "weight_standardize",
 ]

@@ -36,30 +36,34 @@ __all__ = [
     "LOGSUMEXP",
     "LOG_SOFTMAX",
     "SOFTMAX",
+    "STORAGE",
     "WHY_NOT",
     "fast_softmax",
+    "fresh",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
     "logsumexp_backward",
+    "loss_of_rows",
     "openmp_runtimes",
     "short_rows",
     "softmax",
     "softmax_backward",
+    "softmax_pair",
     "supports",
 ]
 
-SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD = range(6)
+SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, _SOFTMAX_BACKWARD, _LOG_SOFTMAX_BACKWARD, _LOGSUMEXP_BACKWARD, _SOFTMAX_PAIR = range(7)
 OPERATIONS = ("softmax", "log_softmax", "logsumexp")
 HUGE_PAGES_FROM = 4 << 20  # bytes of a fresh output from which on huge pages are asked for
 
 _empty_like = torch.empty_like
 _threads = torch.get_num_threads
-_STORAGE: dict[torch.dtype, int] = {}
+STORAGE: dict[torch.dtype, int] = {}
 _VARIANTS: dict[str | None, int] = {None: 0}
 if AVAILABLE:
     _softmax_float32 = _native.softmax_float32
-    _STORAGE |= {
+    STORAGE |= {
         torch.float32: _native.FLOAT32,
         torch.bfloat16: _native.BFLOAT16,
         torch.float16: _native.FLOAT16,
@@ -89,6 +93,7 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         Tensor.__dlpack_c_exchange_api__,
     )
     short_rows = _native.short_rows if _usable else None
+    loss_of_rows = _native.loss_of_rows
 
 
 class _Layout(NamedTuple):
@@ -108,7 +113,7 @@ def supports(op_name: str, x: Float[Tensor, "..."], dim: int) -> str | None:
         return f"there is no native kernel for {op_name}"
     if not x.is_cpu:
         return f"the input is on {x.device}, not on the CPU"
-    if x.dtype not in _STORAGE:
+    if x.dtype not in STORAGE:
         return f"the native kernels take float32, bfloat16 and float16, not {x.dtype}"
     if x.layout is not torch.strided:
         return f"the native kernels take dense tensors, not {x.layout}"
@@ -124,7 +129,7 @@ def fast_softmax(
     """
     size = x.numel()
     dim = x.shape[-1]
-    y = _fresh(x) if out is None else out
+    y = fresh(x) if out is None else out
     _softmax_float32(x.data_ptr(), y.data_ptr(), size // dim, dim, _threads())
     return y
 
@@ -204,6 +209,13 @@ def logsumexp(
     else:
         _run(LOGSUMEXP, x, None, total, layout, layout.stride, flags)
     return total if out is None or total is out else out.copy_(total)
+
+
+def softmax_pair(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "2 *rows"]:
+    """Mantissas and exponents of Σ_j e^(x_j) over the last axis of a contiguous tensor; float32 for half types too."""
+    pair = x.new_empty((2, *x.shape[:-1]), dtype=torch.float32)
+    _run_rows(_SOFTMAX_PAIR, x, None, pair, _flags("default", False, False, None))
+    return pair
 
 
 def softmax_backward(
@@ -339,14 +351,14 @@ def _writable(x: Tensor, layout: _Layout, out: Tensor | None) -> Tensor:
     """`out` if rows of `x` can be written there in the same order, else fresh memory of that order."""
     if out is not None and (_same_order(out, x) or (_has_gaps(x, layout) and out.is_contiguous())):
         return out
-    return _fresh(x, contiguous=_has_gaps(x, layout))
+    return fresh(x, contiguous=_has_gaps(x, layout))
 
 
 def _row_stride(out: Tensor, layout: _Layout) -> int:
     return layout.dim if out.is_contiguous() else layout.stride
 
 
-def _fresh(x: Tensor, *, contiguous: bool = False) -> Tensor:
+def fresh(x: Tensor, *, contiguous: bool = False) -> Tensor:
     """Memory like that of `x`; a large one asks for huge pages, whose absence would cost more than the kernel."""
     out = _empty_like(x, memory_format=torch.contiguous_format) if contiguous else _empty_like(x)
     nbytes = out.numel() * out.element_size()
@@ -365,7 +377,7 @@ def _contiguous_rows(dim: int, *tensors: Tensor | None) -> bool:
 
 def _elementwise(operation: int, x: Tensor, dim: int, out: Tensor | None, flags: int) -> Tensor:
     if _contiguous_rows(dim, x, out):
-        y = _fresh(x) if out is None else out
+        y = fresh(x) if out is None else out
         _run_rows(operation, x, None, y, flags)
         return y
     x, layout = _readable(x, dim)
@@ -376,7 +388,7 @@ def _elementwise(operation: int, x: Tensor, dim: int, out: Tensor | None, flags:
 
 def _gradient(operation: int, y: Tensor, dy: Tensor, dim: int, out: Tensor | None, flags: int) -> Tensor:
     if _contiguous_rows(dim, y, dy, out) and y.dtype is dy.dtype:
-        dx = _fresh(y) if out is None else out
+        dx = fresh(y) if out is None else out
         _run_rows(operation, y, dy, dx, flags)
         return dx
     y, layout = _readable(y, dim)
@@ -400,7 +412,7 @@ def _run_rows(operation: int, a: Tensor, b: Tensor | None, out: Tensor, flags: i
     b_address = 0 if b is None else b.data_ptr()
     _native.run(
         operation,
-        _STORAGE[a.dtype],
+        STORAGE[a.dtype],
         a.data_ptr(),
         b_address,
         out.data_ptr(),
@@ -420,7 +432,7 @@ def _run(
 ) -> None:
     _native.run(
         operation,
-        _STORAGE[a.dtype],
+        STORAGE[a.dtype],
         a.data_ptr(),
         0 if b is None else b.data_ptr(),
         out.data_ptr(),

@@ -25,6 +25,7 @@ __all__ = [
     "LOG_SOFTMAX_CODE",
     "SOFTMAX_CODE",
     "WHY_NOT",
+    "is_plain",
     "log_softmax",
     "logsumexp",
     "short_rows",
@@ -92,7 +93,7 @@ def softmax(
     variant: str = "",
 ) -> Tensor:
     """y = e^x / Σ e^x along `dim`; `variant` names one of the paper's own algorithms."""
-    if input.requires_grad and torch.is_grad_enabled() and _plain(input) and input.numel() <= _SMALL:
+    if input.requires_grad and torch.is_grad_enabled() and is_plain(input) and input.numel() <= _SMALL:
         y = torch.softmax(input, dim)  # its node keeps y for the backward pass, whose elements are ours from here on
         operators.compute_softmax(input.detach(), dim, accuracy, masked_zero, deterministic, variant, out=y.detach())
         return y
@@ -149,7 +150,7 @@ class _Differentiable(torch.autograd.Function):
 
     @classmethod
     def compute(cls, input: Tensor, *how: Any) -> Tensor:
-        return (cls.kernel if _plain(input) else cls.operator)(input.detach(), *how)
+        return (cls.kernel if is_plain(input) else cls.operator)(input.detach(), *how)
 
 
 class _Softmax(_Differentiable):
@@ -211,7 +212,7 @@ class _LogSumExp(_Differentiable):
 
 
 def _call(function: type[_Differentiable], input: Tensor, *how: Any, out: Tensor | None = None) -> Tensor:
-    if _plain(input):
+    if is_plain(input):
         if input.requires_grad and torch.is_grad_enabled():
             # Not `function.apply`: it binds arguments and looks for transforms, which takes longer than a short row.
             return super(torch.autograd.Function, function).apply(input, *how)
@@ -226,12 +227,12 @@ def _call(function: type[_Differentiable], input: Tensor, *how: Any, out: Tensor
 
 def _backward(kernel: Callable[..., Tensor], formula: Callable[..., Tensor], *args: Any) -> Tensor:
     """By the native kernel, or by the formula where the result is to be differentiated again or is being traced."""
-    if torch.is_grad_enabled() or not all(_plain(arg) for arg in args if isinstance(arg, Tensor)):
+    if torch.is_grad_enabled() or not all(is_plain(arg) for arg in args if isinstance(arg, Tensor)):
         return formula(*args)
     return kernel(*args)
 
 
-def _plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Whether the tensor's address is where its elements are, and a result may be computed behind torch's back."""
     if tracing() or forward_ad._current_level >= 0 or type(tensor) not in (Tensor, Parameter):
         return False

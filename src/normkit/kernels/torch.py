@@ -1,13 +1,14 @@
 """torch's own operators, and the cheapest composites of them where torch has none: every device, autograd, tracing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["crms_norm", "layer_norm", "log_softmax", "logsumexp", "rms_norm", "softmax"]
+__all__ = ["crms_norm", "cross_entropy", "layer_norm", "log_softmax", "logsumexp", "rms_norm", "softmax", "supports"]
 
 
 def softmax(
@@ -31,6 +32,33 @@ def log_softmax(
 def logsumexp(input: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """log Σ e^x along `dim` by torch's own operation."""
     return torch.logsumexp(input, dim, keepdim)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """torch's own cross-entropy, which keeps the log-probabilities."""
+    return torch.nn.functional.cross_entropy(
+        input,
+        target,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def supports(op: str, *args: Any, **options: Any) -> str | None:
+    """None where torch can do this call: always, but for the one gradient that it lacks."""
+    weight = args[2] if op == "cross_entropy" and len(args) > 2 else None
+    if weight is None or not (weight.requires_grad and torch.is_grad_enabled()):
+        return None
+    return "torch has no derivative of cross-entropy by the class weights"
 
 
 def _open(input: Tensor, dim: int, accuracy: str, masked_zero: bool) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ timm's) where there is none. Statistics are taken in float32 or wider. The contr
 
 from normkit.nn.batch_channel_norm import BatchChannelNorm2d
 from normkit.nn.crms_norm import CRMSNorm
+from normkit.nn.cross_entropy import CrossEntropyLoss
 from normkit.nn.est_batch_norm import EstBatchNorm2d, set_estimate_speed
 from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
@@ -16,6 +17,7 @@ from normkit.nn.softmax import LogSoftmax, Softmax
 __all__ = [
     "BatchChannelNorm2d",
     "CRMSNorm",
+    "CrossEntropyLoss",
     "EstBatchNorm2d",
     "EvoNorm2dB0",
     "EvoNorm2dS0",

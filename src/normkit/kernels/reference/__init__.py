@@ -3,6 +3,6 @@
 Nothing here is fast. Statistics are taken in float32 or wider; float64 stays float64.
 """
 
-from normkit.kernels.reference import norms, softmax
+from normkit.kernels.reference import cross_entropy, norms, softmax
 
-__all__ = ["norms", "softmax"]
+__all__ = ["cross_entropy", "norms", "softmax"]
