@@ -69,4 +69,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(1, 3, 2, 2), normal(3), normal(3), None, 1)
 
 
-EVONORM_S0 = Op("evonorm_s0", reference=reference.evonorm_s0, kernels=("torch:evonorm.evonorm_s0",), samples=_samples)
+EVONORM_S0 = Op(
+    "evonorm_s0",
+    reference=reference.evonorm_s0,
+    kernels=("triton.evonorm_s0.evonorm_s0", "torch:evonorm.evonorm_s0"),
+    samples=_samples,
+)

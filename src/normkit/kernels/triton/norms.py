@@ -145,7 +145,7 @@ def forward(
     tensors = (x.tensor, None if r is None else r.tensor, summed, _dense(weight), _dense(bias), y, mean, rstd)
     program = programs.forward_chunks if whole is None else programs.forward_tile
     tiles = x.number if whole is None else -(-x.number // whole.ROWS)
-    launch(program, (tiles,), device, *tensors, x.number, *sizes, norm.eps, norm.offset, **how)
+    launch(program, (tiles,), device, *tensors, x.number, *sizes, float(norm.eps), float(norm.offset), **how)
     return y, input if summed is None else summed, mean, rstd
 
 
@@ -189,7 +189,7 @@ def backward(
     dx = torch.empty(summed.shape, dtype=summed.dtype, device=device)
     tensors = (x.tensor, dy.tensor, None if ds is None else ds.tensor, _dense(weight), mean, rstd, dx, dw, db)
     program = programs.backward_chunks if whole is None else programs.backward_tile
-    launch(program, (number,), device, *tensors, x.number, *sizes, norm.offset, **how)
+    launch(program, (number,), device, *tensors, x.number, *sizes, float(norm.offset), **how)
     return dx, *sum_lines(lines, dtypes)
 
 
