@@ -20,8 +20,8 @@ if not WHY_NOT:
 
 __all__ = ["WHY_NOT", "evonorm_s0", "supports"]
 
-_ELEMENTS = 4096  # of a tile
-_WHOLE = 8192  # of the largest group that is kept in registers
+ELEMENTS = 4096  # of a tile
+WHOLE = 8192  # of the largest group that is kept in registers
 
 
 class _Shape(NamedTuple):
@@ -77,7 +77,7 @@ def forward(
     mean, rstd = torch.empty((2, batch * groups), dtype=torch.float32, device=input.device)
     space = input[0, 0].numel()
     align = alignment(space)
-    shape = _shape(channels, space, _WHOLE)
+    shape = _shape(channels, space, WHOLE)
     tensors = (input, *(each.contiguous() for each in (weight, bias, v)), y, mean, rstd)
     sizes = (groups, channels, space // align, float(eps))
     how = {"ALIGN": align, "CHANNELS": shape.channels, "SPACE": shape.space, "num_warps": shape.warps}
@@ -107,8 +107,8 @@ def _shape(channels: int, space: int, whole: int) -> _Shape:
     wide, high = _power_of_two(space), _power_of_two(channels)
     if wide * high <= whole:
         return _Shape(high, wide, max(1, min(16, wide * high // 512)), True)
-    wide = min(wide, _ELEMENTS)
-    high = min(high, _ELEMENTS // wide)
+    wide = min(wide, ELEMENTS)
+    high = min(high, ELEMENTS // wide)
     return _Shape(high, wide, max(1, min(8, wide * high // 512)), False)
 
 

@@ -13,7 +13,7 @@ __all__ = ["Tile", "chunk", "launch", "multiprocessors", "pieces", "tile"]
 # Widest row that one tile holds, by bytes of an element. Beyond, its registers would spill (softmax at 64 Ki elements
 # loses a third of its bandwidth to that in other libraries): longer rows are walked in chunks.
 WIDEST = {4: 16384, 2: 32768}
-_CHUNK = {4: 4096, 2: 8192}
+CHUNK = 4096  # columns at a time of a longer row
 _SHORT = 256  # rows up to this width share a tile
 _ELEMENTS = 1024  # of a tile of short rows
 _PIECES_A_PROCESSOR = 2
@@ -44,9 +44,8 @@ def tile(op: str, width: int, dtype: torch.dtype, device: torch.device, widest: 
 @cache
 def chunk(op: str, dtype: torch.dtype, device: torch.device) -> Tile:
     """The tile in which a long row is walked."""
-    block = _CHUNK[dtype.itemsize]
-    tuned = tuning.lookup(op, block, dtype, device)
-    return Tile(1, block, tuned["num_warps"] if tuned is not None else 8)
+    tuned = tuning.lookup(op, CHUNK, dtype, device)
+    return Tile(1, CHUNK, tuned["num_warps"] if tuned is not None else _warps(CHUNK))
 
 
 def _warps(elements: int) -> int:

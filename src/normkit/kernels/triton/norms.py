@@ -27,7 +27,7 @@ __all__ = ["WHY_NOT", "crms_norm", "layer_norm", "rms_norm", "supports"]
 
 LAYER, RMS, CRMS = range(3)
 # Backwards x, dy and two running sums share the registers.
-_WIDEST_BACKWARD = 8192
+WIDEST_BACKWARD = 8192
 _PROGRAMS_A_PROCESSOR = 4
 
 
@@ -78,7 +78,7 @@ def layer_norm(
     out: Tensor | None = None,
 ) -> Tensor:
     """LayerNorm over the trailing axes."""
-    return _compute(Norm(LAYER, prod(normalized_shape), eps), input, None, weight, bias, out)[0]
+    return compute(Norm(LAYER, prod(normalized_shape), eps), input, None, weight, bias, out)[0]
 
 
 def rms_norm(
@@ -94,15 +94,15 @@ def rms_norm(
 ) -> Tensor:
     """RMSNorm over the trailing axes; `cast` says when half precision is rounded."""
     eps = torch.finfo(torch.float32).eps if eps is None else eps
-    return _compute(Norm(RMS, prod(normalized_shape), eps, offset, cast), input, None, weight, bias, out)[0]
+    return compute(Norm(RMS, prod(normalized_shape), eps, offset, cast), input, None, weight, bias, out)[0]
 
 
 def crms_norm(input: Tensor, weight: Tensor | None, eps: float, *, out: Tensor | None = None) -> Tensor:
     """RMSNorm of a zero-mean vector of which the last entry is not stored."""
-    return _compute(Norm(CRMS, input.shape[-1], eps), input, None, weight, None, out)[0]
+    return compute(Norm(CRMS, input.shape[-1], eps), input, None, weight, None, out)[0]
 
 
-def _compute(
+def compute(
     norm: Norm,
     input: Tensor,
     residual: Tensor | None,
@@ -180,7 +180,7 @@ def backward(
     strides = (x.stride, dy.stride, 0 if ds is None else ds.stride)
     align = alignment(x.width, *strides)
     sizes = [size // align for size in (x.width, *strides)]
-    how, whole = _tile("norm_backward", norm, x, align, _WIDEST_BACKWARD)
+    how, whole = _tile("norm_backward", norm, x, align, WIDEST_BACKWARD)
     device = summed.device
     tiles = x.number if whole is None else -(-x.number // whole.ROWS)
     number = min(tiles, _side_by_side(how["num_warps"], whole is None, device)) if any(dtypes) else tiles

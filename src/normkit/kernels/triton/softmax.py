@@ -25,7 +25,7 @@ if not WHY_NOT:
 __all__ = ["OPERATORS", "WHY_NOT", "log_softmax", "logsumexp", "softmax", "supports"]
 
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = range(3)
-_WIDEST_BACKWARD = 16384  # y and dy in registers: twice as many would spill
+WIDEST_BACKWARD = 16384  # y and dy in registers: twice as many would spill
 
 
 def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> str | None:
@@ -81,7 +81,7 @@ def logsumexp(input: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     elif input.requires_grad and torch.is_grad_enabled():
         total = _LogSumExp.apply(input)
     else:
-        total = _logsumexp(input).to(input.dtype)
+        total = total_of_rows(input).to(input.dtype)
     return total.unsqueeze(-1) if keepdim else total
 
 
@@ -98,7 +98,7 @@ def forward(kind: int, input: Tensor, masked_zero: bool = False, out: Tensor | N
     return y if out is None or direct else out.copy_(y)
 
 
-def _logsumexp(input: Tensor) -> Tensor:
+def total_of_rows(input: Tensor) -> Tensor:
     """L in float32 whatever the input type: the gradient needs its digits."""
     total = torch.empty(input.shape[:-1], dtype=torch.float32, device=input.device)
     _forward(LOGSUMEXP, rows(input), total, False)
@@ -142,7 +142,7 @@ def backward(kind: int, output: Tensor, grad: Tensor, masked_zero: bool = False)
     align = alignment(y.width, y.stride, dy.stride)
     sizes = tuple(size // align for size in (y.width, y.stride, dy.stride, y.width))
     tensors = (y.tensor, dy.tensor, dx)
-    whole = tile("softmax_backward", y.width, dtype, device, _WIDEST_BACKWARD)
+    whole = tile("softmax_backward", y.width, dtype, device, WIDEST_BACKWARD)
     if whole is not None:
         tiles = -(-y.number // whole.ROWS)
         how |= {"ALIGN": align, **whole._asdict()}
@@ -209,7 +209,7 @@ class _Softmax(torch.autograd.Function):
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
-        total = _logsumexp(input)
+        total = total_of_rows(input)
         y = total.to(input.dtype)
         ctx.save_for_backward(input, y, total)
         return y
@@ -234,7 +234,7 @@ def _operator_log_softmax(input: Tensor, dim: int, accuracy: str, masked_zero: b
 
 
 def _operator_logsumexp(input: Tensor, dim: int) -> Tensor:
-    return _logsumexp(input.movedim(dim, -1)).to(input.dtype)
+    return total_of_rows(input.movedim(dim, -1)).to(input.dtype)
 
 
 def _operator_softmax_backward(output: Tensor, grad: Tensor, dim: int) -> Tensor:

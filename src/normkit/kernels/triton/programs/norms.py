@@ -7,6 +7,9 @@
 y = n (offset + w) + b. Kept for the backward pass: r of each row, and μ (LAYER) or T (CRMS). There, g = dy (offset + w)
 and dx = r (g − mean g − n mean(g n)), without mean g for RMS; CRMS has n + r T in n's place and divides by D + 1.
 
+LayerNorm counts from a row's first element, its origin: what lies near it differs from it exactly, so that a large mean
+costs no digits.
+
 A longer row than a tile holds is walked twice, the second time backwards out of the L2 cache. Backwards the programs
 are as many as the device runs at once; each walks over rows and keeps its own sums of dy n and dy for all columns, in
 registers or, for long rows, in a line of its own in memory. `sum_lines` adds the lines up in order: no atomics, so the
@@ -44,6 +47,13 @@ def _summed(x_row, r_row, column, mask):
 
 
 @program
+def _origin(x_row, r_row, there):
+    """What a LayerNorm's row is counted from: its first element, [rows, 1]."""
+    zero = tl.zeros([1, 1], tl.int32)
+    return _summed(x_row, r_row, zero, there & (zero == 0))
+
+
+@program
 def _gain(w_ptr, column, inside, offset, dtype: tl.constexpr, ROUNDED: tl.constexpr):
     w = wide(w_ptr + column, inside, 0.0)
     return (w.to(dtype).to(tl.float32) + offset).to(dtype).to(tl.float32) if ROUNDED else w + offset
@@ -65,6 +75,11 @@ def _affine(n, w_ptr, b_ptr, column, inside, offset, dtype: tl.constexpr, ROUNDE
 
 
 @program
+def _normal(x, origin, first, rstd, KIND: tl.constexpr):
+    return (x - origin - first) * rstd if KIND == LAYER else x * rstd
+
+
+@program
 def _inverse_root(square):
     return 1.0 / tl.sqrt_rn(square)
 
@@ -83,6 +98,8 @@ def forward_tile(
     x = _summed(x_ptr + row * (x_stride * ALIGN), r_row, column, mask)
     if s_ptr is not None:
         tl.store(s_ptr + row * width + column, x, mask=mask)
+    if KIND == LAYER:
+        x = tl.where(mask, x - _origin(x_ptr + row * (x_stride * ALIGN), r_row, there), 0.0)
     first = tl.sum(x, 1, keep_dims=True)
     if KIND == LAYER:
         first = first / width
@@ -102,8 +119,8 @@ def forward_tile(
 
 
 @program
-def _moments(x_row, r_row, s_row, width, BLOCK: tl.constexpr):
-    """Mean and Σ (x − mean)² of a long row, both [1, 1]: by Welford in every lane, lanes merged at the end."""
+def _moments(x_row, r_row, s_row, origin, width, BLOCK: tl.constexpr):
+    """Mean, from the origin, and Σ (x − mean)² of a long row, both [1, 1]: Welford in every lane, merged at the end."""
     mean = tl.zeros([1, BLOCK], tl.float32)
     spread = tl.zeros([1, BLOCK], tl.float32)
     for first in tl.range(0, width, BLOCK):
@@ -111,6 +128,7 @@ def _moments(x_row, r_row, s_row, width, BLOCK: tl.constexpr):
         x = _summed(x_row, r_row, column, inside)
         if s_row is not None:
             tl.store(s_row + column, x, mask=inside)
+        x -= origin
         away = tl.where(inside, x - mean, 0.0)
         mean += away / (first // BLOCK + 1)
         spread += away * tl.where(inside, x - mean, 0.0)
@@ -142,37 +160,33 @@ def forward_chunks(
     KIND: tl.constexpr, ROUNDED: tl.constexpr, ALIGN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One long row a program: a pass for the statistics, a pass backwards for the result."""
-    width, row = units * ALIGN, tl.program_id(0).to(tl.int64)
+    width, row = units * ALIGN, tl.zeros([1, 1], tl.int64) + tl.program_id(0)
     x_row = x_ptr + row * (x_stride * ALIGN)
     r_row = None if r_ptr is None else r_ptr + row * (r_stride * ALIGN)
     s_row = None if s_ptr is None else s_ptr + row * width
+    origin = 0.0
     if KIND == LAYER:
-        first, spread = _moments(x_row, r_row, s_row, width, BLOCK)
+        origin = _origin(x_row, r_row, row >= 0)
+        first, spread = _moments(x_row, r_row, s_row, origin, width, BLOCK)
         rstd = _inverse_root(spread / width + eps)
     else:
         first, square = _sums(x_row, r_row, s_row, width, BLOCK)
         square = square / width if KIND == RMS else (square + first * first) / (width + 1)
         rstd = _inverse_root(square + eps)
-    here = row + tl.zeros([1, 1], tl.int32)
     if KIND != RMS:
-        tl.store(mean_ptr + here, first)
-    tl.store(rstd_ptr + here, rstd)
+        tl.store(mean_ptr + row, first)
+    tl.store(rstd_ptr + row, rstd)
     dtype: tl.constexpr = y_ptr.dtype.element_ty
     chunks = tl.cdiv(width, BLOCK)
     for step in tl.range(0, chunks):
         column, inside = columns_of((chunks - 1 - step) * BLOCK, width, BLOCK)
         x = _summed(x_row, r_row, column, inside)
-        n = (x - first) * rstd if KIND == LAYER else x * rstd
+        n = _normal(x, origin, first, rstd, KIND)
         y = _affine(n, w_ptr, b_ptr, column, inside, offset, dtype, ROUNDED)
         tl.store(y_ptr + row * width + column, y, mask=inside)
 
 
 # --- backward ---
-
-
-@program
-def _normal(x, first, rstd, KIND: tl.constexpr):
-    return (x - first) * rstd if KIND == LAYER else x * rstd
 
 
 @program
@@ -205,10 +219,12 @@ def backward_tile(
         x = wide(x_ptr + row * (x_stride * ALIGN) + column, mask, 0.0)
         dy = wide(dy_ptr + row * (dy_stride * ALIGN) + column, mask, 0.0)
         rstd = tl.load(rstd_ptr + row, mask=there, other=0.0)
-        first = 0.0
+        origin, first = 0.0, 0.0
+        if KIND == LAYER:
+            origin = _origin(x_ptr + row * (x_stride * ALIGN), None, there)
         if KIND != RMS:
             first = tl.load(mean_ptr + row, mask=there, other=0.0)
-        n = _normal(x, first, rstd, KIND)
+        n = _normal(x, origin, first, rstd, KIND)
         g = dy
         if w_ptr is not None:
             g = dy * w
@@ -252,7 +268,9 @@ def backward_chunks(
         begun = row >= tl.num_programs(0)
         x_row, dy_row = x_ptr + row * (x_stride * ALIGN), dy_ptr + row * (dy_stride * ALIGN)
         rstd = tl.load(rstd_ptr + row)
-        first = 0.0
+        origin, first = 0.0, 0.0
+        if KIND == LAYER:
+            origin = _origin(x_row, None, row >= 0)
         if KIND != RMS:
             first = tl.load(mean_ptr + row)
         product = tl.zeros([1, BLOCK], tl.float32)
@@ -262,13 +280,13 @@ def backward_chunks(
             g = wide(dy_row + column, inside, 0.0)
             if w_ptr is not None:
                 g = g * _gain(w_ptr, column, inside, offset, dtype, ROUNDED)
-            product += g * _normal(wide(x_row + column, inside, 0.0), first, rstd, KIND)
+            product += g * _normal(wide(x_row + column, inside, 0.0), origin, first, rstd, KIND)
             if KIND == LAYER:
                 plain += g
         along, along_one = tl.sum(product, 1, keep_dims=True), tl.sum(plain, 1, keep_dims=True)
         for step in tl.range(0, chunks):
             column, inside = columns_of((chunks - 1 - step) * BLOCK, width, BLOCK)
-            n = _normal(wide(x_row + column, inside, 0.0), first, rstd, KIND)
+            n = _normal(wide(x_row + column, inside, 0.0), origin, first, rstd, KIND)
             dy = wide(dy_row + column, inside, 0.0)
             g = dy
             if w_ptr is not None:
