@@ -38,9 +38,19 @@ namespace normkit {
 
 extern const SoftmaxKernels NORMKIT_FOR(softmax);
 extern const CrossEntropyKernels NORMKIT_FOR(cross_entropy);
+extern const NormKernels NORMKIT_FOR(norms);
+extern const PlanesKernels NORMKIT_FOR(planes);
 
 extern const KernelTable NORMKIT_FOR(kernels);
-const KernelTable NORMKIT_FOR(kernels) = {NAME, DESCRIPTION, supported, LANES, &NORMKIT_FOR(softmax),
-                                               &NORMKIT_FOR(cross_entropy)};
+const KernelTable NORMKIT_FOR(kernels) = {
+    NAME,
+    DESCRIPTION,
+    supported,
+    LANES,
+    &NORMKIT_FOR(softmax),
+    &NORMKIT_FOR(cross_entropy),
+    &NORMKIT_FOR(norms),
+    &NORMKIT_FOR(planes),
+};
 
 }  // namespace normkit

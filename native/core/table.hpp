@@ -8,6 +8,8 @@ enum Storage : int { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, STORAGES };
 
 struct SoftmaxKernels;       // softmax/job.hpp
 struct CrossEntropyKernels;  // cross_entropy/job.hpp
+struct NormKernels;          // norms/job.hpp
+struct PlanesKernels;        // planes/job.hpp
 
 struct KernelTable {
     const char* name;
@@ -16,6 +18,8 @@ struct KernelTable {
     int lanes;
     const SoftmaxKernels* softmax;
     const CrossEntropyKernels* cross_entropy;
+    const NormKernels* norms;
+    const PlanesKernels* planes;
 };
 
 }  // namespace normkit

@@ -1,4 +1,4 @@
-// Reading the arguments of a call that takes whole numbers and addresses only.
+// Reading the arguments of a call that takes numbers and addresses only.
 #pragma once
 #include "python.hpp"
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-// Whole numbers from a call's arguments; `failed` remembers the first that was none.
+// Numbers from a call's arguments; `failed` remembers the first that was none.
 class Arguments {
 public:
     Arguments(PyObject* const* arguments, Py_ssize_t count, Py_ssize_t wanted, const char* name)

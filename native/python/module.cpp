@@ -14,6 +14,8 @@
 #include "calls.hpp"
 #include "direct.hpp"
 #include "losses.hpp"
+#include "norms.hpp"
+#include "planes.hpp"
 
 namespace {
 
@@ -162,6 +164,9 @@ PyMethodDef METHODS[] = {
     {"loss_of_rows", method(py_loss_of_rows), METH_FASTCALL, "Cross-entropy of dense float32 rows; None if not such."},
     {"use_torch", method(py_use_torch), METH_FASTCALL, "Take what short_rows needs of torch; True if that is enough."},
     {"short_rows", method(py_short_rows), METH_FASTCALL, "One operation on dense float32 rows; None if not such."},
+    {"norm", method(py_norm), METH_FASTCALL, "Run one row norm on raw memory."},
+    {"norm_backward", method(py_norm_backward), METH_FASTCALL, "Its gradients."},
+    {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
     {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},
@@ -183,6 +188,9 @@ constexpr Constant CONSTANTS[] = {
     {"LOG_SOFTMAX_BACKWARD", LOG_SOFTMAX_BACKWARD},
     {"LOGSUMEXP_BACKWARD", LOGSUMEXP_BACKWARD},
     {"SOFTMAX_PAIR", SOFTMAX_PAIR},
+    {"LAYER_NORM", LAYER_NORM},
+    {"RMS_NORM", RMS_NORM},
+    {"COMPRESSED_NORM", COMPRESSED_NORM},
     {"FLOAT32", FLOAT32},
     {"BFLOAT16", BFLOAT16},
     {"FLOAT16", FLOAT16},

@@ -51,6 +51,10 @@ def dicts():
     return [{"features": torch.randn(16, 8), "labels": torch.arange(16) % 3} for _ in range(4)]
 
 
+def wide():
+    return [(torch.randn(4, 9), torch.zeros(4, dtype=torch.long))]
+
+
 def empty():
     return []
 
@@ -188,7 +192,6 @@ def test_fail_on(diagnose: Run, grave: str, code: int) -> None:
         (("--model", "mine:mlp", "--data", "mine:dicts", "--checkpoint", "broken.safetensors"), "cannot be read"),
         (("--model", "mine:mlp", "--data", "mine:dicts", "--probes", "nothing"), "no probe 'nothing'"),
         (("--model", "mine:mlp", "--data", "mine:dicts", "--fail-on", "bad"), "watch or act"),
-        (("--model", "mine:mlp", "--data", "mine:dicts", "--treat"), "nothing to treat"),
         (("--model", "mine:mlp", "--data", "mine:dicts", "--out", "mine.py/x"), "mine.py"),
         (("--remedy", "group-norm"), "add --treat"),
         (("--data", "mine:dicts"), "--model"),
@@ -206,6 +209,21 @@ def test_bad_input_is_one_line_and_code_2(
     assert done.stdout == ""
     assert not list(folder.rglob("report.html"))
     assert not list(folder.rglob("*.part"))
+
+
+def test_a_healthy_model_has_nothing_to_be_treated_for(folder: Path, diagnose: Run) -> None:
+    done = diagnose("--model", "mine:mlp", "--data", "mine:dicts", "--treat")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to treat" in done.stdout
+    assert list(folder.rglob("report.html"))
+    assert not list(folder.rglob("treated"))
+
+
+def test_a_batch_of_the_wrong_shape_is_named(folder: Path, diagnose: Run) -> None:
+    done = diagnose("--model", "mine:mlp", "--data", "mine:wide")
+    assert done.returncode == 2
+    assert "the model failed on a batch of (4, 9) float32, (4,) int64: mat1 and mat2 shapes" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -59,8 +59,31 @@ def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
         target.reset_parameters()
         load_weights(target, tmp_path / name)
         assert torch.equal(source.weight, target.weight)
-    with pytest.raises(ValueError, match=r"does not fit the model.*size mismatch"):
+    with pytest.raises(
+        ValueError, match=r"does not fit the model: of another shape: weight \(2, 3\) where the model has"
+    ):
         load_weights(nn.Linear(4, 2), tmp_path / "w.safetensors")
+    with pytest.raises(
+        ValueError, match=r"does not fit the model: it lacks 0\.bias, 0\.weight; the model lacks bias, w"
+    ):
+        load_weights(nn.Sequential(nn.Linear(3, 2)), tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("wrapper", ["model", "model_state_dict", "net"])
+def test_what_training_scripts_save_around_the_weights_is_taken_off(tmp_path: Path, wrapper: str) -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    parallel = {f"module.{name}": value for name, value in source.state_dict().items()}
+    for state in (source.state_dict(), parallel):
+        target.reset_parameters()
+        torch.save({wrapper: state, "epoch": 3}, tmp_path / "w.pt")
+        load_weights(target, tmp_path / "w.pt")
+        assert torch.equal(source.weight, target.weight)
+
+
+def test_a_checkpoint_without_weights_says_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="it holds a dict with epoch, loss; a dict of tensors is wanted"):
+        load_weights(nn.Linear(3, 2), tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
@@ -74,8 +97,10 @@ def test_a_corrupt_or_missing_checkpoint_is_one_error(tmp_path: Path, name: str)
 
 def test_a_checkpoint_is_never_unpickled(tmp_path: Path) -> None:
     torch.save({"state_dict": Path("an object")}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"cannot be read as weights: it holds Python objects") as caught:
         load_weights(nn.Linear(3, 2), tmp_path / "w.pt")
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_data_comes_by_name_file_or_function(package: Path) -> None:

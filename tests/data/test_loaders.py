@@ -77,6 +77,24 @@ def test_batches_refuse_what_they_cannot_cut(arguments: tuple[np.ndarray, np.nda
         data.batches(*arguments)
 
 
+def test_words_are_numbered_by_frequency_and_the_rest_shares_one_number() -> None:
+    ids, kept = data.words("to be or not to be, to be\n to", 4)
+    assert set(kept[:2]) == {" be", " to"}  # twice each, the others once
+    assert len(kept) == 4
+    assert kept[-1] == ""
+    told = [kept[index] for index in ids.tolist()]
+    assert [word for word in told if word] == [
+        w for w in ["to", " be", " or", " not", " to", " be,", " to", " be", "\n to"] if w in kept
+    ]
+    assert told.count("") == 9 - len([word for word in told if word])
+
+
+@pytest.mark.parametrize(("vocabulary", "message"), [(0, "at least 1"), (9, "5 different words")])
+def test_words_refuse_a_vocabulary_that_cannot_be(vocabulary: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.words("one two three four five", vocabulary)
+
+
 def test_characters_round_trip() -> None:
     ids, alphabet = data.characters("abracadabra")
     assert alphabet == "abcdr"

@@ -114,6 +114,32 @@ def test_bad_input_is_one_clear_error() -> None:
         diagnose(torch.jit.trace(model.eval(), images(4)[0][0]), images(4))
 
 
+def test_only_remedies_that_convert_would_apply_are_named() -> None:
+    torch.manual_seed(0)
+    rows = [(torch.randn(4, 8), torch.zeros(4, dtype=torch.long)) for _ in range(8)]
+    by_rows = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    named = {remedy.name for remedy in diagnose(by_rows, rows)["batch-noise"].remedies}
+    assert named == {"group-norm"}  # the others are made for (B, C, H, W)
+    by_planes = {remedy.name for remedy in diagnose(convnet(), images(1, count=8))["batch-noise"].remedies}
+    assert {"weight-standardization,batch-channel-norm", "evonorm-s0"} <= by_planes
+
+
+class OfSomebodyElse(nn.BatchNorm1d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) * 2
+
+
+def test_where_no_remedy_applies_the_summary_says_why() -> None:
+    torch.manual_seed(0)
+    rows = [(torch.randn(4, 8), torch.zeros(4, dtype=torch.long)) for _ in range(8)]
+    own = nn.Sequential(nn.Linear(8, 8), OfSomebodyElse(8), nn.ReLU(), nn.Linear(8, 3))
+    finding = diagnose(own, rows)["batch-noise"]
+    assert finding.severity == "act"
+    assert not finding.remedies
+    assert "; no remedy applies here: " in finding.summary
+    assert "forward" in finding.summary.rpartition(": ")[2]
+
+
 def test_a_batch_on_another_device_is_named() -> None:
     with pytest.raises(ValueError, match="a batch is on meta and the model on cpu"):
         diagnose(convnet(), [torch.empty(4, 1, 8, 8, device="meta")])

@@ -74,6 +74,8 @@ INSTANCES = [
     Instance(partial(nn.RMSNorm, 5, 1e-6, cast="llama"), (3, 5), ("weight",), label="llama"),
     Instance(partial(nn.CRMSNorm, 5), (3, 4, 5), ()),
     Instance(partial(nn.CRMSNorm, 5, elementwise_affine=True), (3, 5), ("weight",), label="affine"),
+    Instance(partial(nn.GroupNorm, 2, 4), _MAPS, ("weight", "bias")),
+    Instance(partial(nn.GroupNorm, 1, 4, affine=False), _MAPS, (), label="plain"),
     Instance(partial(nn.Softmax, -1), (3, 4, 5), (), fixed_size=False),
     Instance(partial(nn.LogSoftmax, 1), (3, 4, 5), (), fixed_size=False),
     Instance(partial(nn.EvoNorm2dS0, 4, groups=2), _MAPS, ("weight", "bias", "v")),

@@ -43,6 +43,31 @@ def test_hooks_on_the_inner_normaliser_fire() -> None:
     assert seen == [(2, 4, 3, 3)]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("style", ["estimate", "batch"])
+def test_one_operation_does_what_the_two_halves_do(style: str, training: bool) -> None:
+    """A hook on the inner normaliser makes the layer call it; without one both halves are one operation."""
+    fused, halved = (BatchChannelNorm2d(6, 3, style=style) for _ in range(2))
+    for layer in (fused, halved):
+        layer.train(training)
+        layer.bn.running_mean.fill_(0.3)
+    halved.bn.register_forward_hook(lambda *_: None)
+    x = torch.randn(4, 6, 5, 5)
+    for _ in range(2):
+        torch.testing.assert_close(fused(x), halved(x))
+    for name, value in halved.state_dict().items():
+        torch.testing.assert_close(fused.state_dict()[name], value)
+    assert fused.bn.num_batches_tracked == (2 if training else 0)
+
+
+def test_a_frozen_inner_normaliser_stands_still() -> None:
+    layer = BatchChannelNorm2d(4, 2)
+    layer.bn.eval()
+    layer(torch.randn(2, 4, 3, 3) + 5)
+    assert torch.equal(layer.bn.running_mean, torch.zeros(4))
+    assert layer.bn.num_batches_tracked == 0
+
+
 def test_the_batch_style_can_be_synchronised_by_torchs_own_conversion() -> None:
     layer = torch.nn.SyncBatchNorm.convert_sync_batchnorm(BatchChannelNorm2d(4, 2, style="batch"))
     assert isinstance(layer.bn, torch.nn.SyncBatchNorm)

@@ -1,5 +1,6 @@
 """What a person brings on the command line, as objects: a model, its weights, data."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,14 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     try:
         state = _read_state(checkpoint)
     except Exception as error:
-        raise ValueError(f"--checkpoint {checkpoint} cannot be read as weights: {error}") from error
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"--checkpoint {checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
+        raise ValueError(f"--checkpoint {checkpoint} cannot be read as weights: {_first_sentence(error)}") from error
+    if differences := _differences(model.state_dict(), state):
+        raise ValueError(f"--checkpoint {checkpoint} does not fit the model: {'; '.join(differences)}")
+    model.load_state_dict(state)
+
+
+# Where training scripts put the weights in what they save.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net")
 
 
 def _read_state(checkpoint: Path) -> dict[str, Tensor]:
@@ -94,10 +98,52 @@ def _read_state(checkpoint: Path) -> dict[str, Tensor]:
 
         return load_file(checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict):
-        raise TypeError(f"a dict of tensors is wanted, got {type(state).__name__}")
-    inner = state.get("state_dict", state)
-    return dict(inner)
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(map(_is_entry, state.items())):
+        found = f"a dict with {_few(state)}" if isinstance(state, dict) else f"a {type(state).__name__}"
+        raise TypeError(f"it holds {found}; a dict of tensors is wanted, as `model.state_dict()` gives it")
+    if state and all(name.startswith("module.") for name in state):  # saved from DistributedDataParallel
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return dict(state)
+
+
+def _is_entry(entry: tuple[str, Any]) -> bool:
+    name, value = entry
+    return isinstance(value, Tensor) or str(name).endswith("_extra_state")
+
+
+def _first_sentence(error: Exception) -> str:
+    """What torch and others say at length, up to the first full stop and without escape codes."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    sentence = re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0] or type(error).__name__
+    if "weights_only" in text or "Weights only" in text:
+        return (
+            f"it holds Python objects beside tensors, which could run code; save model.state_dict() alone ({sentence})"
+        )
+    return sentence
+
+
+def _differences(wanted: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """In what the names and shapes of two state dicts differ, a few examples of each kind."""
+    shapes = {
+        f"{name} {tuple(given[name].shape)} where the model has {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & given.keys()
+        if not name.endswith("_extra_state") and given[name].shape != wanted[name].shape
+    }
+    kinds = {
+        "it lacks": wanted.keys() - given.keys(),
+        "the model lacks": given.keys() - wanted.keys(),
+        "of another shape:": shapes,
+    }
+    return [f"{kind} {_few(names)}" for kind, names in kinds.items() if names]
+
+
+def _few(names: Iterable[str], most: int = 3) -> str:
+    names = sorted(map(str, names))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def data_from(name: str | None, *, batch_size: int, seed: int = 0) -> Iterable[Any] | None:

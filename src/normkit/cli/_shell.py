@@ -59,13 +59,13 @@ def _print_json(payload: dict[str, Any]) -> None:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr; yields `advance(steps=1, description=None)`. Silent where stderr is no terminal."""
+    """A progress bar on stderr, silent where that is no terminal; yields `advance(steps=1, description, total)`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(description, total=total)
 
-        def advance(steps: int = 1, description: str | None = None) -> None:
-            bar.update(task, advance=steps, description=description or bar.tasks[0].description)
+        def advance(steps: int = 1, description: str | None = None, total: int | None = None) -> None:
+            bar.update(task, advance=steps, description=description, total=total)
 
         yield advance
 

@@ -115,12 +115,12 @@ def _numbers(text: str, kind: Callable[[str], Any], option: str) -> list[Any]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    with progress("comparing") as advance:
+    with progress("runs") as advance:
         shown = 0
 
         def report(done: int, total: int) -> None:
             nonlocal shown
-            advance(done - shown, f"comparing, {total} runs")
+            advance(done - shown, total=total)
             shown = done
 
         yield report

@@ -72,5 +72,24 @@ def _print_facts(console: Console, facts: dict[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for key, value in facts.items():
-        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        table.add_row(key.replace("_", " "), _in_words(key, value))
     console.print(table)
+
+
+def _in_words(key: str, value: Any) -> str:
+    """A fact as a person reads it."""
+    match value:
+        case None | [] | "":
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case {"shape": shape, "dtype": dtype}:
+            return f"{' × '.join(map(str, shape))} {dtype}"
+        case dict():
+            return ", ".join(f"{name} {count:,}" for name, count in value.items())
+        case list():
+            return ", ".join(map(str, value))
+        case int() if key == "bytes":
+            return f"{value / 1e6:.1f} MB" if value else "–"
+        case _:
+            return str(value)

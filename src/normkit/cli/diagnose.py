@@ -72,7 +72,7 @@ def command(
         payload,
         json=json,
         seconds=time.perf_counter() - started,
-        human=lambda console: _print(console, diagnosis, treatment, written),
+        human=lambda console: _print(console, diagnosis, treatment, written, asked=treat),
         device=diagnosis.device,
     )
     if fail_on and _reached(diagnosis, treatment, fail_on):
@@ -135,7 +135,7 @@ def _own(
         source = {**source, "checkpoint": str(named["checkpoint"])}
     arguments = " ".join(f"--{name} {shlex.quote(value)}" for name, value in source.items())
     diagnosis = diagnosis.for_model(arguments, f"--data {shlex.quote(data)}" if data else "")
-    if treatment is None:
+    if treatment is None or (treatment[0] is None and diagnosis.severity == "ok"):
         return diagnosis, None
     remedy, steps = treatment
     return diagnosis, treat(
@@ -169,8 +169,10 @@ def _reached(diagnosis: Any, treatment: Any, fail_on: str) -> bool:
     return bool(replace(diagnosis, findings=(*others, treatment.after)).reaches(fail_on))
 
 
-def _print(console: Console, diagnosis: Any, treatment: Any, written: Path) -> None:
+def _print(console: Console, diagnosis: Any, treatment: Any, written: Path, *, asked: bool) -> None:
     console.print(diagnosis, crop=False)
+    if asked and treatment is None:
+        console.print("\nnothing to treat: every probe says ok (--remedy applies one all the same)", highlight=False)
     if treatment is not None:
         console.print(f"\n[bold]treated by {' + '.join(treatment.to)}[/]", treatment, treatment.verdict(), sep="\n")
         if treatment.warning():

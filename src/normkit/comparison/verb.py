@@ -75,7 +75,7 @@ def compare(
             it stopped.
         n_jobs: processes (joblib; −1 is one for each core); more than one gives each one torch thread.
         seed: the first of the seeds.
-        progress: called with (runs done, runs in all).
+        progress: called with (runs done, runs in all), first before any run.
 
     Raises:
         ValueError: nothing to compare, a budget that is not positive, an unknown sweep, a sweep over loaders whose
@@ -158,6 +158,8 @@ def _run_all(
     """Every run of the plan that is not in the ledger; each is kept as it ends."""
     missing = [key for key in plan if key not in ledger]
     done = len(plan) - len(missing)
+    if progress is not None:
+        progress(done, len(plan))
     with closing(_runs(experiment, missing, n_jobs)) as runs:
         for run in runs:
             ledger.add(run)

@@ -4,7 +4,7 @@ from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.images import as_images
-from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches
+from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches, words
 
 __all__ = [
     "Bunch",
@@ -23,6 +23,7 @@ __all__ = [
     "root",
     "text",
     "text_batches",
+    "words",
     "writable_folder",
     "write_atomically",
 ]

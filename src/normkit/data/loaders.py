@@ -1,5 +1,7 @@
 """From arrays to batches: loaders that a training loop, a probe and a conversion all take."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from normkit.data.catalogue import load
 
-__all__ = ["TextWindows", "batches", "characters", "digits", "text", "text_batches"]
+__all__ = ["TextWindows", "batches", "characters", "digits", "text", "text_batches", "words"]
 
 _SCALES = {
     "symmetric": lambda image: image / 8 - 1,  # 0…16 -> -1…1
@@ -122,6 +124,26 @@ def characters(content: str, alphabet: str | None = None) -> tuple[Int[Tensor, "
     if strange := sorted(set(content) - set(number)):
         raise ValueError(f"the text holds {strange[0]!r}, which is not in the alphabet of {len(alphabet)} characters")
     return torch.tensor([number[character] for character in content], dtype=torch.int64), alphabet
+
+
+def words(content: str, vocabulary: int) -> tuple[Int[Tensor, " length"], list[str]]:
+    """Words as numbers: ids (length,) int64 and the `vocabulary` words, the most frequent first.
+
+    A word is a run of non-blank characters with the blanks before it. The last number, whose word is "", stands for
+    all words that found no place.
+
+    Raises:
+        ValueError: `vocabulary` is not positive, or the text has fewer different words than it wants.
+    """
+    if vocabulary < 1:
+        raise ValueError(f"vocabulary is {vocabulary}: it must be at least 1")
+    found = re.findall(r"\s*\S+", content)
+    counts = Counter(found)
+    if len(counts) < vocabulary - 1:
+        raise ValueError(f"the text has {len(counts)} different words: a vocabulary of {vocabulary} needs as many")
+    kept = [word for word, _ in counts.most_common(vocabulary - 1)]
+    number = {word: index for index, word in enumerate(kept)}
+    return torch.tensor([number.get(word, vocabulary - 1) for word in found], dtype=torch.int64), [*kept, ""]
 
 
 class TextWindows:

@@ -30,7 +30,7 @@ from normkit.diagnosis._framework.context import Context, tensor_in
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.layers import blocks, is_norm
 from normkit.diagnosis._framework.probe import ModuleProbe, Place
-from normkit.diagnosis._framework.remedy import Remedy, applicable
+from normkit.diagnosis._framework.remedy import applicable, convertible
 
 __all__ = ["RedundantMean"]
 
@@ -85,7 +85,7 @@ class RedundantMean(ModuleProbe):
             return "no block gave a tensor of its input's shape (…, width): there is no residual stream to follow"
         if all(site.severity == "ok" for site in sites):
             return self.conclude(sites, summary=self.summary(sites))
-        remedies, refusal = _remedies(context, self.remedies)
+        remedies, refusal = convertible(applicable(self.remedies), context)
         detail: dict[str, Any] = {"refused": refusal} if refusal else {}
         detail |= self._times()
         said = f"{self.summary(sites)}; {_said(detail)}" + (f"; no exact remedy here: {refusal}" if refusal else "")
@@ -169,25 +169,6 @@ def _with(value: Any, old: Tensor, new: Tensor) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_with(each, old, new) for each in value)
     return value if value is None or isinstance(value, Tensor | bool | int | float | str) else None
-
-
-def _remedies(context: Context, wanted: tuple[tuple[str, ...], ...]) -> tuple[tuple[Remedy, ...], str]:
-    """The remedies that `convert` would apply to this model, and the reason where it would apply none."""
-    from normkit.conversion import convert
-    from normkit.training import inputs_of
-
-    found, refusal = [], "no rule is installed"
-    for remedy in applicable(wanted):
-        try:
-            plan = convert(context.model, list(remedy.to), example=inputs_of(context.example), dry_run=True)
-        except (ValueError, TypeError, RuntimeError) as error:
-            refusal = " ".join(str(error).split())
-            continue
-        if plan.changes:
-            found.append(remedy)
-        elif plan.skipped:
-            refusal = str(plan.skipped[0]["reason"])
-    return tuple(found), "" if found else refusal
 
 
 def _said(detail: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from normkit.functional.crms_norm import crms_norm
 from normkit.functional.cross_entropy import cross_entropy
 from normkit.functional.evonorm_b0 import evonorm_b0
 from normkit.functional.evonorm_s0 import evonorm_s0
+from normkit.functional.group_norm import group_norm
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
@@ -23,6 +24,7 @@ __all__ = [
     "cross_entropy",
     "evonorm_b0",
     "evonorm_s0",
+    "group_norm",
     "layer_norm",
     "log_softmax",
     "logsumexp",

@@ -116,6 +116,6 @@ def _samples() -> Iterator[Sample]:
 BATCH_CHANNEL_NORM = Op(
     "batch_channel_norm",
     reference=reference.batch_channel_norm,
-    kernels=("torch:batch_channel_norm.batch_channel_norm",),
+    kernels=("native:channel_norms.batch_channel_norm", "torch:batch_channel_norm.batch_channel_norm"),
     samples=_samples,
 )

@@ -77,4 +77,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(2, 3, 2, 2), normal(3), normal(3), None, torch.ones(3, dtype=torch.float64), True)
 
 
-EVONORM_B0 = Op("evonorm_b0", reference=reference.evonorm_b0, kernels=("torch:evonorm.evonorm_b0",), samples=_samples)
+EVONORM_B0 = Op(
+    "evonorm_b0",
+    reference=reference.evonorm_b0,
+    kernels=("native:channel_norms.evonorm_b0", "torch:evonorm.evonorm_b0"),
+    samples=_samples,
+)

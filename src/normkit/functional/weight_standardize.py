@@ -76,6 +76,6 @@ def _samples() -> Iterator[Sample]:
 WEIGHT_STANDARDIZE = Op(
     "weight_standardize",
     reference=reference.weight_standardize,
-    kernels=("torch:weight_standardization.weight_standardize",),
+    kernels=("native:channel_norms.weight_standardize", "torch:weight_standardization.weight_standardize"),
     samples=_samples,
 )

@@ -8,8 +8,9 @@ not refuse the arguments; the reference is the last and refuses nothing. Three t
 3. the environment variable `NORMKIT_DISABLE_KERNELS=native,triton`, read once when normkit is imported.
 
 A kernel is a function of the operation's own arguments in a module of `normkit.kernels`. That module may define
-`supports(op, *args, **options)`, which returns None or the reason why this call cannot be done, and `WHY_NOT`, a text
-that is empty unless the module can do nothing at all on this machine.
+`supports(op, *args, **options)`, which returns None or the reason why this call cannot be done, `prefers` with the same
+arguments, which returns None or the reason why the next kernel is quicker for it (asked only where no kernel is named),
+and `WHY_NOT`, a text that is empty unless the module can do nothing at all on this machine.
 """
 
 import os
@@ -101,6 +102,11 @@ class Kernel:
         return getattr(self._module, "supports", None)
 
     @cached_property
+    def prefers(self) -> Callable[..., str | None] | None:
+        """The module's reason to leave a call that it could do to the next kernel, None if it never has one."""
+        return getattr(self._module, "prefers", None)
+
+    @cached_property
     def why_not(self) -> str:
         """Why the kernel cannot be used on this machine at all; empty if it can."""
         try:
@@ -156,7 +162,7 @@ class Op:
     def _load(self, off: frozenset[str]) -> None:
         usable = tuple(kernel for kernel in self._listed if kernel.name not in off and not kernel.why_not)
         for kernel in usable:
-            _ = kernel.supports, kernel.writes_out
+            _ = kernel.supports, kernel.prefers, kernel.writes_out
         self._candidates[off] = usable
 
     # Loading modules and filling caches is done while dynamo traces, not traced by it. This is what
@@ -180,7 +186,10 @@ def dispatch(op: Op, *args: Any, kernel: str | None = None, out: Tensor | None =
     if kernel is not None:
         return _forced(op, kernel, *args, out=out, **options)
     for candidate in op.candidates(_disabled):
-        if candidate.supports is None or candidate.supports(op.name, *args, **options) is None:
+        supports, prefers = candidate.supports, candidate.prefers
+        if supports is not None and supports(op.name, *args, **options) is not None:
+            continue
+        if prefers is None or prefers(op.name, *args, **options) is None:
             return candidate.function(*args, **options) if out is None else candidate(*args, out=out, **options)
     result = op.reference(*args, **options)
     return result if out is None else _into(out, result)

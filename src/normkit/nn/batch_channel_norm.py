@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from normkit.functional.batch_channel_norm import batch_channel_norm
 from normkit.kernels.arguments import check_eps
 from normkit.kernels.batch_channel_norm import channel_norm
 from normkit.kernels.channels import check_groups
@@ -92,7 +93,27 @@ class BatchChannelNorm2d(nn.Module):
                 f"BatchChannelNorm2d: a group of one value has no variance (input {tuple(input.shape)}, "
                 f"{self.num_groups} groups); use fewer groups or larger maps"
             )
-        return channel_norm(self.bn(input), self.num_groups, self.weight, self.bias, self.eps)
+        if input.numel() == 0 or not _is_plain(self.bn, self.eps):
+            return channel_norm(self.bn(input), self.num_groups, self.weight, self.bias, self.eps)
+        bn: Any = self.bn
+        speed: float | Tensor = 0.0
+        if bn.training:
+            speed = bn.momentum if self.style == "batch" else bn.share_of(input.shape[0])
+            bn.num_batches_tracked.add_(1)
+        return batch_channel_norm(
+            input,
+            bn.running_mean,
+            bn.running_var,
+            bn.weight,
+            bn.bias,
+            self.num_groups,
+            self.weight,
+            self.bias,
+            bn.training,
+            self.style,
+            speed,
+            self.eps,
+        )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in [name for name in state_dict if name.startswith(f"{prefix}pbn.")]:
@@ -102,6 +123,17 @@ class BatchChannelNorm2d(nn.Module):
     def extra_repr(self) -> str:
         """The options."""
         return f"{self.num_channels}, num_groups={self.num_groups}, eps={self.eps}, style={self.style!r}"
+
+
+def _is_plain(bn: nn.Module, eps: float) -> bool:
+    """Whether calling `bn` does no more than the equation says, so that one operation can do both halves."""
+    if bn._forward_hooks or bn._forward_pre_hooks or bn._backward_hooks or bn._backward_pre_hooks:
+        return False
+    if type(bn) is EstBatchNorm2d:
+        return bn.eps == eps and not (bn.training and (bn.sync or bn.debias))
+    if type(bn) is not nn.BatchNorm2d or bn.momentum is None or bn.eps != eps:
+        return False
+    return bn.affine and bn.running_mean is not None and bn.running_var is not None
 
 
 def _groups_of(channels: int, groups: int | str) -> int:

@@ -113,18 +113,26 @@ class EstBatchNorm2d(RunningStatistics):
             self._track(input)
         return estimate_norm(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
 
-    @torch.no_grad()
-    def _track(self, input: Tensor) -> None:
+    def share_of(self, batch: int) -> float | Tensor:
+        """r for a training batch of so many samples: the speed that was set, or the one that follows the batch size.
+
+        Raises:
+            ValueError: it was set to 0.
+        """
         if self._stands_still:
             raise ValueError(
                 "EstBatchNorm2d: speed is 0, so the estimates would never move; set layer.speed to a value in (0, 1], "
                 "or to None to follow the batch size"
             )
+        return min(0.1, 0.02 * batch) if self._by_batch_size else self.estbn_moving_speed
+
+    @torch.no_grad()
+    def _track(self, input: Tensor) -> None:
+        speed = self.share_of(input.shape[0])
         x = input.detach()  # `no_grad` alone leaves the derivatives that go forward
         mean, variance, count = moments_over_ranks(x) if self.sync else moments_of(x)
         if count == 0:
             return
-        speed: float | Tensor = min(0.1, 0.02 * input.shape[0]) if self._by_batch_size else self.estbn_moving_speed
         old_mean = self.running_mean
         if self.debias:
             seen = self.num_batches_tracked.to(mean.dtype)

@@ -54,6 +54,13 @@ def test_a_broken_table_is_as_none(content, table):
     assert launch.tile("softmax", 1000, torch.float32, CPU) == (1, 1024, 4)
 
 
+def test_measured_crossover(table):
+    assert tuning.crossover("softmax", torch.float32, CPU, 77) == 77
+    tuning.record(CPU, {"softmax float32 crossover": 1000})
+    assert tuning.crossover("softmax", torch.float32, CPU, 77) == 1000
+    assert tuning.crossover("softmax", torch.float16, CPU, 77) == 77
+
+
 def test_alignment_is_a_power_of_two_that_divides_all():
     assert [alignment(*sizes) for sizes in ((1000,), (1024, 96), (50257,), (6, 4), (48, 0))] == [8, 16, 1, 2, 16]
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -14,6 +16,7 @@ from normkit.diagnosis._framework.discovery import chosen
 from normkit.diagnosis._framework.finding import SEVERITIES, Finding, Skipped
 from normkit.diagnosis._framework.observer import Observer
 from normkit.diagnosis._framework.probe import ModuleProbe, Probe
+from normkit.diagnosis._framework.remedy import convertible
 from normkit.diagnosis._framework.result import Diagnosis
 from normkit.diagnosis._framework.unchanged import buffers_kept, mode, unchanged
 from normkit.training import cross_entropy
@@ -57,6 +60,7 @@ def diagnose(
             with lazy parameters.
         TypeError: the model or a batch is nothing that can be run; says how to pass `forward` or `loss`.
         FloatingPointError: the loss is not finite.
+        RuntimeError: the model failed on a batch; the message names its shapes and what torch said.
     """
     _check(model, max_batches)
     selected = chosen(probes)
@@ -68,7 +72,8 @@ def diagnose(
         with Observer(context, watchers) as observer:
             for batch in _batches(data, max_batches, context.device):
                 context.see(batch)
-                _examine(batch, context, observer)
+                with _named(batch):
+                    _examine(batch, context, observer)
         for probe in watchers:
             probe.end_segment()
         findings, silent = _conclude(active, context)
@@ -143,6 +148,18 @@ def _begin(selected: Sequence[Probe], context: Context) -> tuple[list[Probe], li
     return active, skipped
 
 
+@contextmanager
+def _named(batch: Any) -> Iterator[None]:
+    """Says on which batch the model failed."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        shapes = (f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in _tensors_in(batch))
+        raise RuntimeError(f"the model failed on a batch of {', '.join(shapes)}: {error}") from error
+
+
 def _examine(batch: Any, context: Context, observer: Observer) -> None:
     """One batch: the passes that the probes ask for."""
     if observer.watches("train"):
@@ -206,6 +223,16 @@ def _conclude(active: Sequence[Probe], context: Context) -> tuple[list[Finding],
         if isinstance(concluded, str):
             silent.append(Skipped(probe.slug, concluded))
         else:
-            findings.append(concluded)
+            findings.append(_with_usable_remedies(concluded, context))
     findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     return findings, silent
+
+
+def _with_usable_remedies(finding: Finding, context: Context) -> Finding:
+    """Without the remedies that `convert` would refuse for this model; where none is left the summary says why."""
+    if not finding.remedies or context.forward is not None:  # nobody knows how convert could run such a model
+        return finding
+    usable, refusal = convertible(finding.remedies, context)
+    if not refusal:
+        return replace(finding, remedies=usable)
+    return replace(finding, remedies=(), summary=f"{finding.summary}; no remedy applies here: {refusal}")

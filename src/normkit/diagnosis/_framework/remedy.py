@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["KINDS", "Remedy", "applicable", "by_rule"]
+from normkit.diagnosis._framework.context import Context
+
+__all__ = ["KINDS", "Remedy", "applicable", "by_rule", "convertible"]
 
 KINDS = ("exact", "calibrated", "fresh", "advice")
 """In order of cost: same function · needs data · needs training · only a person can do it."""
@@ -64,3 +66,27 @@ def applicable(wanted: Sequence[tuple[str, ...]]) -> tuple[Remedy, ...]:
     """Those of `wanted` for which there are rules, in order of cost; equal costs stay in the order given."""
     found = [remedy for to in wanted if (remedy := by_rule(*to))]
     return tuple(sorted(found, key=lambda remedy: KINDS.index(remedy.kind)))
+
+
+def convertible(remedies: Sequence[Remedy], context: Context) -> tuple[tuple[Remedy, ...], str]:
+    """Those of `remedies` of which every rule would change something in this model, and why not the last if none."""
+    from normkit.conversion import rules
+
+    slugs = dict.fromkeys(slug for remedy in remedies for slug in remedy.to if slug in rules())
+    refusals = {slug: _refusal(slug, context) for slug in slugs}  # what is no rule is advice, and stays
+    found = tuple(remedy for remedy in remedies if not any(refusals.get(slug) for slug in remedy.to))
+    return found, "" if found else next(filter(None, reversed(refusals.values())), "")
+
+
+def _refusal(slug: str, context: Context) -> str:
+    """Why `convert` would change nothing in the model by this rule; empty where it would."""
+    from normkit.conversion import convert
+    from normkit.training import inputs_of
+
+    try:
+        plan = convert(context.model, slug, example=inputs_of(context.example), dry_run=True)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return " ".join(str(error).split())
+    if plan.changes:
+        return ""
+    return str(plan.skipped[0]["reason"]) if plan.skipped else f"{slug} finds nothing to change"

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from normkit.kernels import derivatives
 from normkit.kernels.triton.availability import WHY_NOT
+from normkit.kernels.triton.crossover import prefers
 from normkit.kernels.triton.launch import chunk, launch, tile
 from normkit.kernels.triton.tensors import Rows, alignment, refusal, rows
 
 if not WHY_NOT:
     from normkit.kernels.triton.programs import cross_entropy as programs
 
-__all__ = ["WHY_NOT", "cross_entropy", "supports"]
+__all__ = ["WHY_NOT", "cross_entropy", "prefers", "supports"]
 
 
 class Settings(NamedTuple):

@@ -12,13 +12,14 @@ from torch.autograd.graph import increment_version
 
 from normkit.kernels.reference import evonorm as reference
 from normkit.kernels.triton.availability import WHY_NOT
+from normkit.kernels.triton.crossover import prefers
 from normkit.kernels.triton.launch import launch
 from normkit.kernels.triton.tensors import alignment, refusal
 
 if not WHY_NOT:
     from normkit.kernels.triton.programs import evonorm_s0 as programs
 
-__all__ = ["WHY_NOT", "evonorm_s0", "supports"]
+__all__ = ["WHY_NOT", "evonorm_s0", "prefers", "supports"]
 
 ELEMENTS = 4096  # of a tile
 WHOLE = 8192  # of the largest group that is kept in registers

@@ -8,7 +8,7 @@ import torch
 from normkit.kernels.triton import tuning
 from normkit.kernels.triton.availability import INTERPRETED
 
-__all__ = ["Tile", "chunk", "launch", "multiprocessors", "pieces", "tile"]
+__all__ = ["CHUNK", "WIDEST", "Tile", "chunk", "launch", "multiprocessors", "pieces", "tile"]
 
 # Widest row that one tile holds, by bytes of an element. Beyond, its registers would spill (softmax at 64 Ki elements
 # loses a third of its bandwidth to that in other libraries): longer rows are walked in chunks.
@@ -44,7 +44,7 @@ def tile(op: str, width: int, dtype: torch.dtype, device: torch.device, widest: 
 @cache
 def chunk(op: str, dtype: torch.dtype, device: torch.device) -> Tile:
     """The tile in which a long row is walked."""
-    tuned = tuning.lookup(op, CHUNK, dtype, device)
+    tuned = tuning.lookup(f"{op} chunk", CHUNK, dtype, device)
     return Tile(1, CHUNK, tuned["num_warps"] if tuned is not None else _warps(CHUNK))
 
 

@@ -17,13 +17,14 @@ from torch.autograd.graph import increment_version
 
 from normkit.kernels import reference
 from normkit.kernels.triton.availability import WHY_NOT
+from normkit.kernels.triton.crossover import prefers
 from normkit.kernels.triton.launch import Tile, chunk, launch, multiprocessors, tile
 from normkit.kernels.triton.tensors import Rows, alignment, refusal, rows
 
 if not WHY_NOT:
     from normkit.kernels.triton.programs import norms as programs
 
-__all__ = ["WHY_NOT", "crms_norm", "layer_norm", "rms_norm", "supports"]
+__all__ = ["WHY_NOT", "add_layer_norm", "add_rms_norm", "crms_norm", "layer_norm", "prefers", "rms_norm", "supports"]
 
 LAYER, RMS, CRMS = range(3)
 # Backwards x, dy and two running sums share the registers.
@@ -65,6 +66,8 @@ def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     """None if the kernels can do this call, else the reason why not."""
     if torch.compiler.is_compiling():
         return "a compiler fuses the formula with what surrounds it"
+    if op.startswith("add_") and (args[0].shape != input.shape or args[0].dtype != input.dtype):
+        return "the residual has another shape or dtype than the input"
     return refusal(input, *args, *options.values())
 
 
@@ -95,6 +98,33 @@ def rms_norm(
     """RMSNorm over the trailing axes; `cast` says when half precision is rounded."""
     eps = torch.finfo(torch.float32).eps if eps is None else eps
     return compute(Norm(RMS, prod(normalized_shape), eps, offset, cast), input, None, weight, bias, out)[0]
+
+
+def add_layer_norm(
+    input: Tensor,
+    residual: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """LayerNorm of s = input + residual, and s, in one pass."""
+    return compute(Norm(LAYER, prod(normalized_shape), eps), input, residual, weight, bias)
+
+
+def add_rms_norm(
+    input: Tensor,
+    residual: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    eps: float | None,
+    bias: Tensor | None = None,
+    offset: float = 0.0,
+    cast: str = "torch",
+) -> tuple[Tensor, Tensor]:
+    """RMSNorm of s = input + residual, and s, in one pass."""
+    eps = torch.finfo(torch.float32).eps if eps is None else eps
+    return compute(Norm(RMS, prod(normalized_shape), eps, offset, cast), input, residual, weight, bias)
 
 
 def crms_norm(input: Tensor, weight: Tensor | None, eps: float, *, out: Tensor | None = None) -> Tensor:

@@ -16,13 +16,14 @@ from torch.autograd.graph import increment_version
 
 from normkit.kernels import derivatives, operators
 from normkit.kernels.triton.availability import INTERPRETED, WHY_NOT
+from normkit.kernels.triton.crossover import prefers
 from normkit.kernels.triton.launch import chunk, launch, pieces, tile
 from normkit.kernels.triton.tensors import Rows, alignment, refusal, rows
 
 if not WHY_NOT:
     from normkit.kernels.triton.programs import softmax as programs
 
-__all__ = ["OPERATORS", "WHY_NOT", "log_softmax", "logsumexp", "softmax", "supports"]
+__all__ = ["OPERATORS", "WHY_NOT", "log_softmax", "logsumexp", "prefers", "softmax", "supports"]
 
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = range(3)
 WIDEST_BACKWARD = 16384  # y and dy in registers: twice as many would spill

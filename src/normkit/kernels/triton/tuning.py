@@ -1,4 +1,4 @@
-"""Tiles found by measurement, kept per GPU and Triton version; without a file the heuristics of `launch` decide.
+"""Tiles and crossovers found by measurement, kept per GPU and Triton version; without them heuristics decide.
 
 The file is `<cache folder>/normkit/triton/<GPU>-triton-<version>.json`; it is read once a process.
 """
@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["key", "lookup", "path", "record"]
+__all__ = ["crossover", "key", "lookup", "path", "record", "trial"]
+
+# What `tune` is measuring just now, by key; None stands for the heuristics.
+trial: dict[str, dict[str, int] | None] = {}
 
 
 def path(device: torch.device) -> Path:
@@ -29,18 +32,28 @@ def key(op: str, block: int, dtype: torch.dtype) -> str:
 
 def lookup(op: str, block: int, dtype: torch.dtype, device: torch.device) -> dict[str, int] | None:
     """The measured `ROWS` and `num_warps` of a tile; None where nothing was measured."""
+    if key(op, block, dtype) in trial:
+        return trial[key(op, block, dtype)]
     found = _table(path(device)).get(key(op, block, dtype))
     return found if isinstance(found, dict) and {"ROWS", "num_warps"} <= found.keys() else None
 
 
-def record(device: torch.device, found: dict[str, dict[str, Any]]) -> Path:
-    """Add measured tiles to the file, which is replaced as a whole or not at all; returns its path."""
+@cache
+def crossover(op: str, dtype: torch.dtype, device: torch.device, default: int) -> int:
+    """The number of elements from which on the operation is quicker than torch's, as measured, or `default`."""
+    found = _table(path(device)).get(f"{op} {str(dtype).removeprefix('torch.')} crossover")
+    return found if isinstance(found, int) else default
+
+
+def record(device: torch.device, found: dict[str, Any]) -> Path:
+    """Add what was measured to the file, which is replaced as a whole or not at all; returns its path."""
     file = path(device)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(_read(file) | found, indent=1, sort_keys=True))
     os.replace(temporary, file)
     _table.cache_clear()
+    crossover.cache_clear()
     return file
 
 
