@@ -91,7 +91,7 @@ def _samples() -> Iterator[Sample]:
 LOG_SOFTMAX = Op(
     "log_softmax",
     reference=reference.softmax.log_softmax,
-    kernels=("native:softmax.log_softmax", "torch.log_softmax"),
+    kernels=("native:softmax.log_softmax", "triton.softmax.log_softmax", "torch.log_softmax"),
     twin="torch.nn.functional.log_softmax",
     samples=_samples,
 )

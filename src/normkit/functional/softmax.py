@@ -93,7 +93,7 @@ def _samples() -> Iterator[Sample]:
 SOFTMAX = Op(
     "softmax",
     reference=reference.softmax.softmax,
-    kernels=("native:softmax.softmax", "torch.softmax"),
+    kernels=("native:softmax.softmax", "triton.softmax.softmax", "torch.softmax"),
     by_name=(
         "two-pass-paper:softmax.two_pass_paper",
         "three-pass-reload:softmax.three_pass_reload",
