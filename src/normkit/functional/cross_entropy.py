@@ -127,7 +127,7 @@ def _samples() -> Iterator[Sample]:
 CROSS_ENTROPY = Op(
     "cross_entropy",
     reference=reference.cross_entropy.cross_entropy,
-    kernels=("native:cross_entropy.cross_entropy", "torch.cross_entropy"),
+    kernels=("native:cross_entropy.cross_entropy", "triton.cross_entropy.cross_entropy", "torch.cross_entropy"),
     twin="torch.nn.functional.cross_entropy",
     samples=_samples,
 )

@@ -57,10 +57,13 @@ def log_softmax(
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
-    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None
+    usual = dtype is None and kernel is None
     usual = usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling())
     if usual and forward_ad._current_level < 0:
-        y = short_rows(LOG_SOFTMAX_CODE, input) if out is None else short_rows_into(LOG_SOFTMAX_CODE, input, out)
+        if out is None:
+            y = short_rows(LOG_SOFTMAX_CODE, input, None, dim)
+        else:
+            y = short_rows_into(LOG_SOFTMAX_CODE, input, out, dim)
         if y is not None:
             return y
     x = input if dtype is None else input.to(dtype)
@@ -88,7 +91,7 @@ def _samples() -> Iterator[Sample]:
 LOG_SOFTMAX = Op(
     "log_softmax",
     reference=reference.softmax.log_softmax,
-    kernels=("native:softmax.log_softmax", "torch.log_softmax"),
+    kernels=("native:softmax.log_softmax", "triton.softmax.log_softmax", "torch.log_softmax"),
     twin="torch.nn.functional.log_softmax",
     samples=_samples,
 )

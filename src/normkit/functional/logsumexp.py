@@ -92,7 +92,7 @@ def _samples() -> Iterator[Sample]:
 LOGSUMEXP = Op(
     "logsumexp",
     reference=reference.softmax.logsumexp,
-    kernels=("native:softmax.logsumexp", "torch.logsumexp"),
+    kernels=("native:softmax.logsumexp", "triton.softmax.logsumexp", "torch.logsumexp"),
     twin="torch.logsumexp",
     samples=_samples,
 )

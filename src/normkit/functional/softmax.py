@@ -59,10 +59,13 @@ def softmax(
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
-    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None
+    usual = dtype is None and kernel is None
     usual = usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling())
     if usual and forward_ad._current_level < 0:
-        y = short_rows(SOFTMAX_CODE, input) if out is None else short_rows_into(SOFTMAX_CODE, input, out)
+        if out is None:
+            y = short_rows(SOFTMAX_CODE, input, None, dim)
+        else:
+            y = short_rows_into(SOFTMAX_CODE, input, out, dim)
         if y is not None:
             return y
     x = input if dtype is None else input.to(dtype)
@@ -90,7 +93,7 @@ def _samples() -> Iterator[Sample]:
 SOFTMAX = Op(
     "softmax",
     reference=reference.softmax.softmax,
-    kernels=("native:softmax.softmax", "torch.softmax"),
+    kernels=("native:softmax.softmax", "triton.softmax.softmax", "torch.softmax"),
     by_name=(
         "two-pass-paper:softmax.two_pass_paper",
         "three-pass-reload:softmax.three_pass_reload",
