@@ -43,7 +43,7 @@ def log_softmax(
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial.
         masked_zero: rows that are all −inf give −inf, the logarithm of softmax's zeros, and a zero gradient.

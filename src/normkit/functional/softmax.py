@@ -43,7 +43,7 @@ def softmax(
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch", "reference", or one of the paper's own algorithms for comparison: "two-pass-paper",
+        kernel: "native", "triton", "torch", "reference", or one of the paper's own algorithms for comparison: "two-pass-paper",
             "three-pass-reload", "three-pass-recompute"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial: at most 4 units in the last place.
