@@ -36,14 +36,15 @@ def log_softmax(
     """y_i = x_i − L, L = log Σ_j e^(x_j) along `dim`.
 
     A float32 row on a CPU is summed in blocks in double precision and L is subtracted as two float32 parts: the error
-    is at most 1 unit in the last place of max(|x_i|, |L|, |y_i|), plus 3e-7. Other dtypes and devices go to torch. A
-    row with a NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+    is at most 1 unit in the last place of max(|x_i|, |L|, |y_i|), plus 3e-7. Large CUDA tensors go to
+    Triton along their last axis, all else to torch. A row with a NaN or +inf in it and a row that is all −inf give NaN,
+    as in torch.
 
     Args:
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial.
         masked_zero: rows that are all −inf give −inf, the logarithm of softmax's zeros, and a zero gradient.

@@ -36,15 +36,17 @@ def softmax(
     """y_i = e^(x_i) / Σ_j e^(x_j) along `dim`; no element and no sum can overflow.
 
     A float32 row on a CPU is summed in blocks in double precision: at most 6 units in the last place from the exact
-    result at any length up to 2^24 (results below 2^-126 become 0). Other dtypes and devices go to torch. A row with a
-    NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+    result at any length up to 2^24 (results below 2^-126 become 0). Large CUDA tensors go to
+    Triton along their last axis, all else to torch. A row with a NaN or +inf in it and a row that is all −inf give NaN,
+    as in torch.
 
     Args:
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch", "reference", or one of the paper's own algorithms for comparison: "two-pass-paper",
-            "three-pass-reload", "three-pass-recompute"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch", "reference", or one of the paper's own algorithms for comparison:
+            "two-pass-paper", "three-pass-reload", "three-pass-recompute"; None leaves the choice to
+            `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial: at most 4 units in the last place.
         masked_zero: rows that are all −inf give zeros and a zero gradient.

@@ -14,8 +14,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_source
 
+from normkit.kernels.triton.launch import options
+
 _POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
-_OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 _ASSEMBLER = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas-blackwell"
 
 
@@ -31,8 +32,10 @@ def collected(monkeypatch: pytest.MonkeyPatch, module: Any, architecture: int) -
     """From now on launches of `module` are compiled instead of run; the list grows with each."""
     found: list[Compiled] = []
 
-    def launch(program: Any, grid: tuple[int, ...], device: torch.device, *args: Any, **constants: Any) -> None:
-        found.append(_compile(program, args, {**constants, "enable_fp_fusion": False}, architecture))
+    def launch(
+        program: Any, grid: tuple[int, ...], device: torch.device, *args: Any, num_warps: int, **constants: Any
+    ) -> None:
+        found.append(_compile(program, args, constants, options(num_warps), architecture))
 
     name = module.__name__.rpartition(".")[2]
     programs = import_module(f"normkit.kernels.triton.programs.{name}")
@@ -41,9 +44,10 @@ def collected(monkeypatch: pytest.MonkeyPatch, module: Any, architecture: int) -
     return found
 
 
-def _compile(program: Any, args: tuple[Any, ...], constants: dict[str, Any], architecture: int) -> Compiled:
+def _compile(
+    program: Any, args: tuple[Any, ...], constants: dict[str, Any], how: dict[str, Any], architecture: int
+) -> Compiled:
     """Types and divisibility as Triton itself reads them off the arguments of a launch."""
-    options = {name: constants.pop(name) for name in _OPTIONS if name in constants}
     signature, values, attributes = dict.fromkeys(constants, "constexpr"), dict(constants), {}
     for index, (name, value) in enumerate(zip(program.arg_names, args, strict=False)):
         signature[name] = _type(value)
@@ -53,8 +57,7 @@ def _compile(program: Any, args: tuple[Any, ...], constants: dict[str, Any], arc
             attributes[index,] = [["tt.divisibility", 16]]
     ordered = {name: signature[name] for name in program.arg_names}
     source = ASTSource(program, ordered, values, attributes)
-    ptx = compile_source(source, target=GPUTarget("cuda", architecture, 32), options=options).asm["ptx"]
-    assert "fma.rn" in ptx or "div" in ptx or "add" in ptx
+    ptx = compile_source(source, target=GPUTarget("cuda", architecture, 32), options=how).asm["ptx"]
     return Compiled(program.__name__, _spilled(ptx, architecture), len(re.findall(r"ld\.global[\w.:]*\.v4\.b32", ptx)))
 
 

@@ -8,7 +8,7 @@ import torch
 from normkit.kernels.triton import tuning
 from normkit.kernels.triton.availability import INTERPRETED
 
-__all__ = ["CHUNK", "WIDEST", "Tile", "chunk", "launch", "multiprocessors", "pieces", "tile"]
+__all__ = ["CHUNK", "WIDEST", "Tile", "chunk", "launch", "multiprocessors", "options", "pieces", "tile"]
 
 # Widest row that one tile holds, by bytes of an element. Beyond, its registers would spill (softmax at 64 Ki elements
 # loses a third of its bandwidth to that in other libraries): longer rows are walked in chunks.
@@ -68,10 +68,21 @@ def multiprocessors(device: torch.device) -> int:
     return 2 if device.type == "cpu" else torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def launch(program: Any, grid: tuple[int, ...], device: torch.device, *args: Any, **constants: Any) -> None:
-    """Run `program` on `device`; products and sums are fused only where it says so, whatever Triton's default."""
+def options(num_warps: int) -> dict[str, Any]:
+    """How a program is compiled: products and sums fused only where it says so, whatever Triton's default.
+
+    It may have all the registers that its warps can have at once. Left to itself the assembler may save registers for
+    the sake of more programs side by side, and spill a few bytes for it.
+    """
+    return {"num_warps": num_warps, "enable_fp_fusion": False, "maxnreg": min(255, 65536 // (32 * num_warps))}
+
+
+def launch(
+    program: Any, grid: tuple[int, ...], device: torch.device, *args: Any, num_warps: int, **constants: Any
+) -> None:
+    """Run `program` on `device`."""
     if INTERPRETED or device.index == torch.cuda.current_device():
-        program[grid](*args, enable_fp_fusion=False, **constants)
+        program[grid](*args, **constants, **options(num_warps))
         return
     with torch.cuda.device(device):
-        program[grid](*args, enable_fp_fusion=False, **constants)
+        program[grid](*args, **constants, **options(num_warps))

@@ -154,7 +154,7 @@ def _crossover(op: str, dtype: torch.dtype, device: torch.device, measure: Calla
     least = 2 * _SIZES[-1]
     for size in reversed(_SIZES):
         x = torch.randn(size // 1024, 1024, device=device).to(dtype)
-        if measure(lambda x=x: ours(x)) > measure(lambda x=x: torchs(x)):  # type: ignore[misc]
+        if measure(lambda x=x: ours(x)) > measure(lambda x=x: torchs(x)):
             return least
         least = size
     return 0
