@@ -35,6 +35,8 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     """None if the native kernel can do this call, else the reason why not."""
     if WHY_NOT:
         return WHY_NOT
+    if op == "rms_norm" and args[5] == "llama" and (args[3] is not None or args[4]) and input.dtype != torch.float32:
+        return "in half precision cast='llama' rounds after each step, of which the kernel knows the first and the last"
     return mixed_residual(op, input, args) or differentiable.objection(input, args, native_norms.DTYPES)
 
 

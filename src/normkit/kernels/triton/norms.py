@@ -54,6 +54,7 @@ class Norm(NamedTuple):
         flat = summed.reshape(-1, self.width)
         shape = (self.width,)
         weight, bias = (None if each is None else each.reshape(-1) for each in (weight, bias))
+        y: Any
         if self.kind == LAYER:
             y = reference.norms.layer_norm(flat, shape, weight, bias, self.eps)
         elif self.kind == RMS:
