@@ -5,6 +5,7 @@
 // each instruction set's object file must keep its own copy, or the linker could hand the AVX-512 one to all.
 //
 // Sums across lanes are taken in double: each rounding there would otherwise show in every element of a row.
+// `vd` holds the doubles of half a `vf`.
 // `max_keep(bound, x)` and `min_keep(bound, x)` return x where x is NaN, so that a NaN reaches the sums;
 // `number_or_lowest(x)` is x, or the lowest number for NaN.
 #pragma once

@@ -87,6 +87,7 @@ bool is_rows_and_classes(PyObject* x, PyObject* target, CrossEntropyJob& job) {
     DenseRows rows;
     DlpackTensor view;
     if (!dense_rows(torch.view, x, rows) || torch.view(x, &view) != 0 || view.ndim != 2) return false;
+    if (rows.storage != FLOAT32) return false;
     job.x = rows.data;
     job.rows = rows.count;
     job.classes = job.stride = rows.size;
@@ -97,7 +98,7 @@ bool is_rows_and_classes(PyObject* x, PyObject* target, CrossEntropyJob& job) {
 
 // The gradient's memory; null alone where it is not to be computed now.
 PyObject* fresh_gradient(PyObject* x, CrossEntropyJob& job) {
-    DenseRows rows = {static_cast<float*>(const_cast<void*>(job.x)), job.rows, job.classes}, fresh;
+    DenseRows rows = {static_cast<char*>(const_cast<void*>(job.x)), job.rows, job.classes, 1, job.storage}, fresh;
     PyObject* dx = gradient_fits_cache(job) ? fresh_rows(SOFTMAX, x, rows, fresh) : nullptr;
     if (dx) job.dx = fresh.data;
     return dx;

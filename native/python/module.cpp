@@ -159,6 +159,7 @@ PyCFunction method(F* function) {
 PyMethodDef METHODS[] = {
     {"run", method(py_run), METH_FASTCALL, "Run one operation of the softmax family on raw memory."},
     {"softmax_float32", method(py_softmax_float32), METH_FASTCALL, "Softmax of contiguous float32 rows."},
+    {"gradient_rows", method(py_gradient_rows), METH_FASTCALL, "A gradient of dense float32 rows; None if not such."},
     {"cross_entropy", method(py_cross_entropy), METH_FASTCALL, "Cross-entropy of rows of logits."},
     {"cross_entropy_backward", method(py_cross_entropy_backward), METH_FASTCALL, "Its gradient by the logits."},
     {"loss_of_rows", method(py_loss_of_rows), METH_FASTCALL, "Cross-entropy of dense float32 rows; None if not such."},

@@ -68,13 +68,21 @@ PyObject* py_norm_backward(PyObject*, PyObject* const* given, Py_ssize_t count) 
 const float* row_parameter(PyObject* object, int64_t size, bool& failed) {
     if (object == Py_None) return nullptr;
     DenseRows row;
-    const bool fits = is_tensor(object) && dense_rows(torch.view, object, row) && row.count == 1 && row.size == size;
+    const bool fits = is_tensor(object) && dense_rows(torch.view, object, row) && row.count == 1 &&
+                      row.size == size && row.storage == FLOAT32;
     failed = failed || !fits;
-    return fits ? row.data : nullptr;
+    return fits ? reinterpret_cast<const float*>(row.data) : nullptr;
 }
 
 bool overlaps(const float* row, int64_t size, const DenseRows& y) {
-    return row && row < y.data + y.elements() && y.data < row + size;
+    const char *begin = reinterpret_cast<const char*>(row), *end = reinterpret_cast<const char*>(row + size);
+    return row && begin < y.data + y.bytes() && y.data < end;
+}
+
+// Whether the object is a dense tensor of the same rows as x.
+bool like_rows(PyObject* object, const DenseRows& x, DenseRows& rows) {
+    return is_tensor(object) && dense_rows(torch.view, object, rows) && rows.size == x.size && rows.count == x.count &&
+           rows.storage == x.storage;
 }
 
 // Whether `shape` is a tuple that holds `size` alone.
@@ -102,7 +110,7 @@ PyObject* kept(PyObject* y, PyObject* sum, PyObject* scales) {
 }
 
 // norm_rows(operation, x, normalized_shape, weight, bias, eps, offset, residual, keep_sum, keep_scales, out) -> y, or
-// (y, sum, scales) where one of the two is kept; None where these are not plainly dense float32 tensors on the CPU and
+// (y, sum, scales) where one of the two is kept; None where these are not plainly dense tensors of one float type on the CPU and
 // float32 parameters of the last axis, the one that normalized_shape (or None) names. Nothing is recorded by autograd.
 // `residual` and `out` must have the shape of x.
 PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
@@ -120,8 +128,7 @@ PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     if (!failed) job.weight = row_parameter(given[3], rows.size, failed);
     if (!failed) job.bias = row_parameter(given[4], rows.size, failed);
     if (!failed && residual != Py_None) {
-        failed = !is_tensor(residual) || !dense_rows(torch.view, residual, added) || added.size != rows.size ||
-                 added.count != rows.count;
+        failed = !like_rows(residual, rows, added);
         job.residual = added.data;
     }
     if (!failed && out != Py_None) {
@@ -156,6 +163,7 @@ PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
         Py_RETURN_NONE;
     }
     job.operation = static_cast<NormOperation>(operation);
+    job.storage = rows.storage;
     job.x = rows.data;
     job.y = fresh.data;
     job.rows = rows.count;
@@ -184,7 +192,7 @@ PyObject* fresh_row(PyObject* wanted, int64_t size, float** data) {
 }
 
 // norm_rows_backward(operation, s, dy, ds, weight, scales, offset, of_weight, of_bias) -> (dx, d_weight, d_bias), or None
-// where these are not plainly dense float32 tensors on the CPU. A gradient that is not wanted is None.
+// where these are not plainly dense tensors of one float type on the CPU. A gradient that is not wanted is None.
 PyObject* py_norm_rows_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
     if (count != 9) return PyErr_Format(PyExc_TypeError, "norm_rows_backward takes 9 arguments, got %zd", count);
     const long operation = PyLong_AsLong(given[0]);
@@ -194,10 +202,10 @@ PyObject* py_norm_rows_backward(PyObject*, PyObject* const* given, Py_ssize_t co
     DenseRows s, dy, ds, scales, fresh;
     bool failed = !torch.view || !is_tensor(given[1]) || !is_tensor(given[2]) || !is_tensor(given[5]);
     failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, given[1], s);
-    failed = failed || !dense_rows(torch.view, given[2], dy) || !dense_rows(torch.view, given[5], scales);
-    failed = failed || dy.size != s.size || dy.count != s.count || scales.elements() != 3 * s.count;
+    failed = failed || !like_rows(given[2], s, dy) || !dense_rows(torch.view, given[5], scales);
+    failed = failed || scales.storage != FLOAT32 || scales.elements() != 3 * s.count;
     if (!failed && given[3] != Py_None) {
-        failed = !is_tensor(given[3]) || !dense_rows(torch.view, given[3], ds) || ds.size != s.size || ds.count != s.count;
+        failed = !like_rows(given[3], s, ds);
         job.ds = ds.data;
     }
     if (!failed) job.weight = row_parameter(given[4], s.size, failed);
@@ -211,6 +219,7 @@ PyObject* py_norm_rows_backward(PyObject*, PyObject* const* given, Py_ssize_t co
     PyObject* result = nullptr;
     if (d_bias) {
         job.operation = static_cast<NormOperation>(operation);
+        job.storage = s.storage;
         job.s = s.data;
         job.dy = dy.data;
         job.dx = fresh.data;

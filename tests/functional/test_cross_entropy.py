@@ -1,6 +1,9 @@
 """Cross-entropy as its users call it: against torch in float64, at any size, order, dtype and number of threads."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe, get_all_start_methods, get_context
+from multiprocessing.connection import Connection
 
 import pytest
 import torch
@@ -111,7 +114,7 @@ def test_classes_that_are_neighbours_are_not_copied(transposed: tuple[int, ...])
     assert CROSS_ENTROPY.implementations["native"].refusal(x, target) is None
     assert_as_exact(x, target)
     assert_as_exact(x, target, reduction="none")
-    _, dx = loss_and_gradient(cross_entropy, x, target)
+    _, dx = loss_and_gradient(cross_entropy, x, target, kernel="native")
     assert dx.movedim(1, -1).is_contiguous()
 
 
@@ -261,6 +264,54 @@ def test_the_loss_may_be_changed_in_place() -> None:
         loss.mul_(2)
         wanted = torch.autograd.grad(2 * torchs(x, target, reduction=reduction).sum(), x)
         assert_close(torch.autograd.grad(loss.sum(), x), wanted)
+
+
+@needs_native
+def test_small_calls_that_take_the_long_way_are_left_to_torch() -> None:
+    """Weights, reduction "none" and half types go through Python, which costs more than either kernel on few rows."""
+    native_kernel = CROSS_ENTROPY.implementations["native"]
+    for rows, left in ((16, True), (64, False)):
+        x, target = case(rows, 1000)
+        assert native_kernel.prefers is not None
+        assert bool(native_kernel.prefers("cross_entropy", x, target)) is left
+        for options in ({"weight": torch.rand(1000)}, {"reduction": "none"}):
+            wanted = torchs(x, target, **options) if left else cross_entropy(x, target, kernel="native", **options)
+            assert torch.equal(cross_entropy(x, target, **options), wanted)
+
+
+@needs_native
+def test_many_python_threads_at_once() -> None:
+    """Each finds its own result: nothing is shared between calls."""
+    cases = [case(64, 600 + seed, seed) for seed in range(16)]
+    wanted = [loss_and_gradient(cross_entropy, *each) for each in cases]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            found = pool.map(lambda each: loss_and_gradient(cross_entropy, *each), cases)
+            assert all(
+                torch.equal(a, b)
+                for one, other in zip(found, wanted, strict=True)
+                for a, b in zip(one, other, strict=True)
+            )
+
+
+def child(x: Tensor, target: Tensor, sent: Connection) -> None:
+    sent.send(cross_entropy(x, target).item())
+
+
+@needs_native
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_in_a_forked_process() -> None:
+    """After threads have run here: they do not survive a fork, and waiting for them would never end."""
+    x, target = case(64, 1000)
+    wanted = cross_entropy(x, target).item()
+    received, sent = Pipe(duplex=False)
+    process = get_context("fork").Process(target=child, args=(x, target, sent))
+    process.start()
+    assert received.poll(30)
+    assert received.recv() == wanted
+    process.join(30)
+    assert process.exitcode == 0
 
 
 def test_what_must_be_raised() -> None:

@@ -50,3 +50,18 @@ def test_must_raise() -> None:
             logsumexp(x, dim)
     with pytest.raises(ValueError, match=r"logsumexp: out must have the shape \(2,\), got \(2, 1\)"):
         logsumexp(x, out=torch.empty(2, 1))
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("width", [3, 40, 700, 5000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradient_of_infinite_rows(dim: int, width: int, dtype: torch.dtype) -> None:
+    """As in torch: NaN where x is +inf and 0 beside it; NaN throughout for a NaN or nothing but −inf."""
+    x = torch.randn(6, width).to(dtype)
+    x[0, 1], x[1, 0], x[1, 2], x[3, 1] = (torch.inf,) * 3 + (-torch.inf,)
+    x[2], x[4, 1], x[5, 0], x[5, 1] = -torch.inf, torch.nan, torch.nan, torch.inf
+    x = (x if dim else x.T.contiguous()).requires_grad_()
+    wide = x.detach().float().requires_grad_()  # torch's bfloat16 gradient carries the rounding of L
+    (ours,) = torch.autograd.grad(logsumexp(x, dim).sum(), x)
+    (wanted,) = torch.autograd.grad(torch.logsumexp(wide, dim).sum(), wide)
+    assert_close(ours, wanted.to(dtype), equal_nan=True)

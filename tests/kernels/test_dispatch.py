@@ -47,6 +47,22 @@ def test_a_kernel_that_refuses_the_call_is_passed_over_unless_it_is_forced() -> 
         softmax(x, kernel="native")
 
 
+def test_a_kernel_that_another_is_quicker_than_is_passed_over_unless_it_is_forced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from normkit.kernels import channel_norms
+
+    op = Op("made_up", reference=_reference, kernels=("modest:channel_norms.doubled",))
+    monkeypatch.setattr(channel_norms, "doubled", lambda x: 2 * x, raising=False)
+    monkeypatch.setattr(channel_norms, "WHY_NOT", "")
+    monkeypatch.setattr(channel_norms, "supports", lambda op, x: None)
+    monkeypatch.setattr(channel_norms, "prefers", lambda op, x: "it is small" if x.numel() < 3 else None)
+    small, large = torch.ones(2), torch.ones(3)
+    assert torch.equal(dispatch(op, small), small + 1)
+    assert torch.equal(dispatch(op, large, kernel=None), 2 * large)
+    assert torch.equal(dispatch(op, 3 * small, kernel="modest"), 6 * small)
+
+
 def test_entries_are_module_and_function_with_an_optional_name() -> None:
     assert Kernel.named("op", "torch.softmax") == Kernel("op", "torch", "torch.softmax")
     assert Kernel.named("op", "native:softmax.softmax") == Kernel("op", "native", "softmax.softmax")

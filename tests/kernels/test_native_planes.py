@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.kernels import native
+from normkit.kernels import channel_norms, native
 from normkit.kernels.dispatch import KernelError, operations
 
 pytestmark = pytest.mark.skipif(not native.AVAILABLE, reason=native.WHY_NOT)
@@ -328,6 +328,45 @@ def test_strides_do_not_matter(name: str) -> None:
     for other in (x.contiguous(memory_format=torch.channels_last), x.repeat(1, 1, 1, 2)[..., :5]):
         assert not other.is_contiguous()
         torch.testing.assert_close(getattr(F, name)(**{**arguments, "input": other}, kernel="native"), wanted)
+
+
+def test_channels_stay_last() -> None:
+    arguments = drawn("evonorm_s0", (2, 4, 2, (6, 5)))
+    arguments = {key: v.float() if isinstance(v, Tensor) else v for key, v in arguments.items()}
+    x = arguments["input"].contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = F.evonorm_s0(**{**arguments, "input": x}, kernel="native")
+    (dx,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in (y, dx))
+
+
+@pytest.mark.parametrize(
+    ("case", "shape", "reason"),
+    [
+        ("group_norm", (2, 4, 2, (8, 8)), "torch is quicker below 131072 elements"),
+        ("group_norm", (32, 64, 32, (28, 28)), None),
+        ("group_norm", (32, 512, 32, (7, 7)), "planes of less than 196"),
+        ("batch_channel_norm", (2, 4, 2, (2, 2)), None),
+        ("batch_channel_norm", (64, 512, 2, (1, 1)), "planes of less than 16"),
+        ("evonorm_b0", (64, 512, 2, (1, 1)), "planes of less than 4"),
+        ("evonorm_s0", (64, 512, 2, (2, 1)), None),
+        ("weight_standardize", (2, 4, 2, (8, 8)), None),
+        ("weight_standardize timm", (2, 4, 2, (3, 3)), "filters of up to 9"),
+    ],
+)
+def test_what_torch_is_left(case: str, shape: Any, reason: str | None) -> None:
+    """Only where nobody names a kernel; the reason is a sentence for people."""
+    arguments = drawn(case, shape)
+    said = channel_norms.prefers(case.split()[0], *arguments.values())
+    assert (said is None) if reason is None else (said is not None and reason in said)
+
+
+def test_a_gradient_is_left_to_torch_for_longer() -> None:
+    x = torch.randn(16, 64, 28, 28)
+    assert channel_norms.prefers("group_norm", x, 32) is None
+    assert "786432" in str(channel_norms.prefers("group_norm", x[:15].requires_grad_(), 32))
+    assert "channels-last" in str(
+        channel_norms.prefers("group_norm", x.contiguous(memory_format=torch.channels_last), 32)
+    )
 
 
 def test_ties_of_the_two_denominators_share_the_gradient() -> None:

@@ -227,3 +227,30 @@ def test_the_papers_own_algorithms(variant: str) -> None:
     ):
         with pytest.raises(RuntimeError, match=variant):
             refused()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(3,), (4, 7), (2, 5, 3), (2, 1, 600), (3, 40, 2, 5)])
+@pytest.mark.parametrize("operation", [softmax, log_softmax])
+def test_the_way_that_needs_one_call(operation: Function, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Any axis of a dense tensor, and its gradient, gives what the way through Python gives, bit for bit."""
+    code = native.SOFTMAX if operation is softmax else native.LOG_SOFTMAX
+    by_python = native.softmax if operation is softmax else native.log_softmax
+    x, dy = torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)
+    for dim in range(-len(shape), len(shape)):
+        assert native.short_rows is not None
+        y = native.short_rows(code, x, None, dim)
+        assert y is not None
+        assert torch.equal(y, by_python(x, dim % len(shape)))
+        out = torch.full_like(x, torch.nan)
+        assert native.short_rows(code, x, out, dim) is out
+        assert torch.equal(out, y)
+        assert_close(operation(x.clone().requires_grad_(), dim), y, rtol=0, atol=0)
+    assert native.short_rows(code, x, None, len(shape)) is None
+    assert native.short_rows(code, x, out.double(), 0) is None
+    backward = native.softmax_backward if operation is softmax else native.log_softmax_backward
+    dx = native.fast_gradient(code, y, dy)
+    assert dx is not None
+    assert torch.equal(dx, backward(y, dy, -1))
+    assert native.fast_gradient(code, y, dy.double()) is None
+    assert native.fast_gradient(code, y, dy.expand(2, *shape)) is None

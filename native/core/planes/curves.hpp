@@ -1,4 +1,5 @@
-// The three functions that the channel norms apply to a plane, and their gradients; formulas in job.hpp.
+// The three functions that the channel norms apply to a plane, and their gradients; formulas in job.hpp. `gradient` takes
+// the same roundings as what `add` returns, so that it does not matter which of the two is used.
 #pragma once
 #include "exponential.hpp"
 #include "job.hpp"
@@ -13,9 +14,10 @@ struct AffineCurve {
     explicit AffineCurve(const Curve& c)
         : scale(broadcast(c.scale)), shift(broadcast(c.shift)), centre(broadcast(c.centre)), slope(broadcast(c.slope)) {}
     NK_INLINE vf value(vf x) const { return fma(x - centre, scale, shift); }
-    NK_INLINE void add(vf x, vf dy, vf* sums) const {
+    NK_INLINE vf add(vf x, vf dy, vf* sums) const {
         sums[0] += dy;
         sums[1] = fma(dy, x - centre, sums[1]);
+        return dy;
     }
     NK_INLINE vf gradient(vf x, vf dy) const { return fma(scale, dy, fma(x - centre, slope, shift)); }
 };
@@ -33,16 +35,17 @@ struct SwishCurve {
         : scale(broadcast(c.scale)), shift(broadcast(c.shift)), centre(broadcast(c.centre)), slope(broadcast(c.slope)),
           v(broadcast(c.v)) {}
     NK_INLINE vf value(vf x) const { return fma(x * sigmoid(v * x), scale, shift); }
-    NK_INLINE void add(vf x, vf dy, vf* sums) const {
-        const vf swish = x * sigmoid(v * x), u = dy * swish;
+    // Adds the terms of the sums; returns dy (x σ(v x))'.
+    NK_INLINE vf add(vf x, vf dy, vf* sums) const {
+        const vf s = sigmoid(v * x), swish = x * s, rest = x - swish, u = dy * swish;
         sums[0] += dy;
         sums[1] += u;
-        sums[2] = fma(u, x - swish, sums[2]);
+        sums[2] = fma(u, rest, sums[2]);
+        return dy * fma(v * s, rest, s);
     }
     NK_INLINE vf gradient(vf x, vf dy) const {
-        const vf s = sigmoid(v * x);
-        const vf derivative = fma(v * s, fnma(x, s, x), s);
-        return fma(scale * dy, derivative, fma(x - centre, slope, shift));
+        const vf s = sigmoid(v * x), rest = x - x * s;
+        return fma(scale, dy * fma(v * s, rest, s), fma(x - centre, slope, shift));
     }
 };
 
@@ -57,7 +60,8 @@ struct LargerCurve {
         return where((vi)(l > batch), broadcast(1.0f), where((vi)(l == batch), broadcast(0.5f), vf{}));
     }
     NK_INLINE vf value(vf x) const { return fma(x / max_keep(batch, left(x)), scale, shift); }
-    NK_INLINE void add(vf x, vf dy, vf* sums) const {
+    // Adds the terms of the sums; returns dy (1/d - [d is left of x] v x / d^2).
+    NK_INLINE vf add(vf x, vf dy, vf* sums) const {
         const vf l = left(x), inverse = 1.0f / max_keep(batch, l);
         const vf u = dy * (x * inverse), e = u * inverse, e_left = e * is_left(l);
         sums[0] += dy;
@@ -65,11 +69,12 @@ struct LargerCurve {
         sums[2] += e_left;
         sums[3] += e - e_left;
         sums[4] = fma(e_left, x, sums[4]);
+        return fnma(e_left, v, dy * inverse);
     }
     NK_INLINE vf gradient(vf x, vf dy) const {
         const vf l = left(x), inverse = 1.0f / max_keep(batch, l);
-        const vf derivative = inverse * fnma(is_left(l) * v, x * inverse, broadcast(1.0f));
-        return fma(scale * dy, derivative, fma(x - centre, slope, shift));
+        const vf e_left = dy * (x * inverse) * inverse * is_left(l);
+        return fma(scale, fnma(e_left, v, dy * inverse), fma(x - centre, slope, shift));
     }
 };
 

@@ -88,6 +88,9 @@ struct PlanesKernels {
                                          const Curve* curves, bool stream);
     void (*sum[CURVE_KINDS][STORAGES])(const void* x, const void* dy, int64_t begin, int64_t end, int64_t size,
                                        const Curve* curves, PlaneSums* sums);
+    // The same for float32, and `kept`, which may be dx, gets the factor of `scale` in dx: that pass is AFFINE then.
+    void (*sum_and_keep[CURVE_KINDS])(const void* x, const void* dy, void* kept, int64_t begin, int64_t end,
+                                      int64_t size, const Curve* curves, PlaneSums* sums);
     void (*pull[CURVE_KINDS][STORAGES])(const void* x, const void* dy, void* dx, int64_t begin, int64_t end,
                                         int64_t size, const Curve* curves, bool stream);
 };

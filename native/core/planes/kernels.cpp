@@ -35,28 +35,31 @@ void write(const void* x, void* y, int64_t begin, int64_t end, int64_t size, con
     if (stream) stream_fence();
 }
 
-// The sums of at most BLOCK elements of a plane from `i` on, lane by lane. Lanes beyond the end have dy = 0, and with it
-// every term; x = 0 there keeps the terms finite.
-template <class F, class T>
-NK_INLINE void add_block(const F& curve, const T* x, const T* dy, int64_t size, vf* sums) {
+// The sums of at most BLOCK elements of a plane, lane by lane. Lanes beyond the end have dy = 0, and with it every term;
+// x = 0 there keeps the terms finite.
+template <bool Keep, class F, class T>
+NK_INLINE void add_block(const F& curve, const T* x, const T* dy, T* kept, int64_t size, vf* sums) {
     vf second[F::SUMS] = {};
     int64_t i = 0;
     for (; size - i >= 2 * LANES; i += 2 * LANES) {
-        curve.add(load(x + i), load(dy + i), sums);
-        curve.add(load(x + i + LANES), load(dy + i + LANES), second);
+        const vf v0 = curve.add(load(x + i), load(dy + i), sums);
+        const vf v1 = curve.add(load(x + i + LANES), load(dy + i + LANES), second);
+        if (Keep) store(kept + i, v0);
+        if (Keep) store(kept + i + LANES, v1);
     }
     for (; i < size; i += LANES) {
         const int count = part(size - i);
-        curve.add(load_up_to(x + i, count, 0.0f), load_up_to(dy + i, count, 0.0f), sums);
+        const vf v0 = curve.add(load_up_to(x + i, count, 0.0f), load_up_to(dy + i, count, 0.0f), sums);
+        if (Keep) store_up_to(kept + i, v0, count);
     }
     for (int k = 0; k < F::SUMS; ++k) sums[k] += second[k];
 }
 
-template <class F, class T>
-NK_INLINE void add_plane(const F& curve, const T* x, const T* dy, int64_t size, double* sums) {
+template <bool Keep, class F, class T>
+NK_INLINE void add_plane(const F& curve, const T* x, const T* dy, T* kept, int64_t size, double* sums) {
     for (int64_t i = 0; i < size; i += BLOCK) {
         vf lanes[F::SUMS < 4 ? 4 : F::SUMS] = {};
-        add_block(curve, x + i, dy + i, smaller(BLOCK, size - i), lanes);
+        add_block<Keep>(curve, x + i, dy + i, Keep ? kept + i : nullptr, smaller(BLOCK, size - i), lanes);
         if (F::SUMS == 2) {
             for (int k = 0; k < 2; ++k) sums[k] += horizontal_sum(lanes[k]);
             continue;
@@ -71,8 +74,8 @@ NK_INLINE void add_plane(const F& curve, const T* x, const T* dy, int64_t size, 
 template <class F, class T>
 NK_INLINE void add_two_planes(const Curve* curves, const T* x, const T* dy, int64_t size, PlaneSums* sums) {
     vf lanes[4] = {};
-    add_block(F(curves[0]), x, dy, size, lanes);
-    add_block(F(curves[1]), x + size, dy + size, size, lanes + 2);
+    add_block<false>(F(curves[0]), x, dy, static_cast<T*>(nullptr), size, lanes);
+    add_block<false>(F(curves[1]), x + size, dy + size, static_cast<T*>(nullptr), size, lanes + 2);
     const four_doubles found = horizontal_sum(lanes[0], lanes[1], lanes[2], lanes[3]);
     sums[0].of[0] = found[0];
     sums[0].of[1] = found[1];
@@ -93,7 +96,18 @@ void sum(const void* x, const void* dy, int64_t begin, int64_t end, int64_t size
     }
     for (; left > 0; --left, ++curves, ++sums, at += size, by += size) {
         *sums = {};
-        add_plane(F(*curves), at, by, size, sums->of);
+        add_plane<false>(F(*curves), at, by, static_cast<T*>(nullptr), size, sums->of);
+    }
+}
+
+template <class F>
+void sum_and_keep(const void* x, const void* dy, void* kept, int64_t begin, int64_t end, int64_t size,
+                  const Curve* curves, PlaneSums* sums) {
+    for (int64_t plane = begin; plane < end; ++plane, ++curves, ++sums) {
+        *sums = {};
+        add_plane<true>(F(*curves), static_cast<const float*>(x) + plane * size,
+                        static_cast<const float*>(dy) + plane * size, static_cast<float*>(kept) + plane * size, size,
+                        sums->of);
     }
 }
 
@@ -125,6 +139,7 @@ const PlanesKernels NORMKIT_FOR(planes) = {
     {moments<float>, moments<bf16>, moments<f16>},
     NORMKIT_EACH_CURVE(write),
     NORMKIT_EACH_CURVE(sum),
+    {sum_and_keep<AffineCurve>, sum_and_keep<SwishCurve>, sum_and_keep<LargerCurve>},
     NORMKIT_EACH_CURVE(pull),
 };
 

@@ -27,7 +27,8 @@ size_t Layer::floats_needed(const PlanesJob& job) {
     return curve_floats(job) + channel_floats(job) + (job.backward ? sum_floats(job) : moment_floats(job));
 }
 
-void Layer::use(float* scratch) {
+void Layer::use(float* scratch, bool stream) {
+    stream_ = stream;
     curves_ = reinterpret_cast<Curve*>(scratch);
     double* of_channels = reinterpret_cast<double*>(scratch + curve_floats(job_));
     channel_gain_ = of_channels + 2 * job_.channels;
@@ -42,6 +43,10 @@ void Layer::reduce(int64_t begin, int64_t end) {
     const int64_t first = begin * planes_per_item_, last = end * planes_per_item_;
     if (job_.backward) {
         for (int64_t item = begin; item < end; ++item) before_sums(item);
+        if (keeps()) {
+            return kernels_.sum_and_keep[kind_](job_.x, job_.dy, job_.out, first, last, job_.size, curves_ + first,
+                                                sums_ + first);
+        }
         kernels_.sum[kind_][job_.storage](job_.x, job_.dy, first, last, job_.size, curves_ + first, sums_ + first);
     } else if (by_plane()) {
         kernels_.moments[job_.storage](job_.x, first, last, job_.size, mean_ + first, square_ + first);
@@ -57,12 +62,14 @@ void Layer::couple(int64_t begin, int64_t end) {
     }
 }
 
-void Layer::write(int64_t begin, int64_t end, bool stream) {
+void Layer::write(int64_t begin, int64_t end) {
     const int64_t first = begin * planes_per_item_, last = end * planes_per_item_;
-    if (job_.backward) {
-        kernels_.pull[kind_][job_.storage](job_.x, job_.dy, job_.out, first, last, job_.size, curves_ + first, stream);
+    if (job_.backward && keeps()) {
+        kernels_.pull[AFFINE][FLOAT32](job_.x, job_.out, job_.out, first, last, job_.size, curves_ + first, stream_);
+    } else if (job_.backward) {
+        kernels_.pull[kind_][job_.storage](job_.x, job_.dy, job_.out, first, last, job_.size, curves_ + first, stream_);
     } else {
-        kernels_.write[kind_][job_.storage](job_.x, job_.out, first, last, job_.size, curves_ + first, stream);
+        kernels_.write[kind_][job_.storage](job_.x, job_.out, first, last, job_.size, curves_ + first, stream_);
     }
 }
 

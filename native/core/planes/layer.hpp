@@ -27,7 +27,7 @@ public:
     // The coefficients of items [begin, end) of all samples, each of which has been read; where they are coupled.
     virtual void couple(int64_t begin, int64_t end);
     // The second read of items [begin, end), and the result.
-    void write(int64_t begin, int64_t end, bool stream);
+    void write(int64_t begin, int64_t end);
     // Parameter gradients, summed over the batch in its order.
     virtual void finish() {}
 
@@ -36,13 +36,21 @@ public:
 
     // Memory for the coefficients, the sums and the moments of one call.
     static size_t floats_needed(const PlanesJob& job);
-    void use(float* scratch);
+    void use(float* scratch, bool stream);
 
 protected:
     // Forward: whether moments are those of planes though items are groups of several.
     virtual bool by_plane() const { return false; }
     // Backward: what `sum` needs to know of the planes of an item before it reads them.
     virtual void before_sums(int64_t item) = 0;
+
+    // Whether the first read of a backward pass leaves its half of dx where dx will be, rather than have the second
+    // compute it again: the half is still in the cache then, and loses no digits.
+    bool keeps() const {
+        return kind_ != AFFINE && job_.storage == FLOAT32 && job_.out != job_.x && job_.out != job_.dy &&
+               !stream_ && planes_per_item_ * job_.size * (coupled() ? job_.batch : 1) <= LARGEST_KEPT;
+    }
+    static constexpr int64_t LARGEST_KEPT = 8 << 10;  // elements between the two reads: 32 KiB of x, of dy and of dx
 
     double per_item() const { return static_cast<double>(planes_per_item_ * job_.size); }
     double mean(int64_t row) const { return mean_[row]; }
@@ -65,6 +73,7 @@ protected:
     const PlanesKernels& kernels_;
     const CurveKind kind_;
     const int64_t items_, planes_, planes_per_item_;
+    bool stream_ = false;  // non-temporal stores
     Curve* curves_ = nullptr;
     PlaneSums* sums_ = nullptr;
     double* mean_ = nullptr;

@@ -19,7 +19,6 @@ int64_t elements(const PlanesJob& job) { return job.batch * job.channels * job.s
 
 struct Walk {
     Layer& layer;
-    bool stream;
     int64_t slice;  // items of a sample that are walked together where samples are coupled
 };
 
@@ -29,7 +28,7 @@ void whole_items(void* context, int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
         walk.layer.reduce(item, item + 1);
         walk.layer.fold(item);
-        walk.layer.write(item, item + 1, walk.stream);
+        walk.layer.write(item, item + 1);
     }
 }
 
@@ -42,7 +41,7 @@ void whole_slices(void* context, int64_t begin, int64_t end) {
         for (int64_t start = 0; start < items; start += per_sample) walk.layer.reduce(start + first, start + last);
         walk.layer.couple(first, last);
         for (int64_t start = items - per_sample; start >= 0; start -= per_sample) {
-            walk.layer.write(start + first, start + last, walk.stream);
+            walk.layer.write(start + first, start + last);
         }
     }
 }
@@ -52,7 +51,7 @@ void first_read(void* context, int64_t begin, int64_t end) {
 }
 void second_read(void* context, int64_t begin, int64_t end) {
     const Walk& walk = *static_cast<Walk*>(context);
-    walk.layer.write(begin, end, walk.stream);
+    walk.layer.write(begin, end);
 }
 
 constexpr int64_t SLICE_BYTES = 4096;  // what is read of one sample before the next: a page
@@ -81,10 +80,10 @@ bool is_streamed(const PlanesJob& job) {
 Outcome run_layer(const PlanesJob& job, Layer&& layer, int threads) {
     float* scratch = scratch_rows(Layer::floats_needed(job));
     if (!scratch) return {Outcome::NO_MEMORY, "no memory for the coefficients of the planes"};
-    layer.use(scratch);
+    layer.use(scratch, is_streamed(job));
     threads = elements(job) < thresholds().serial ? 1 : usable_threads(threads);
     if (layer.items() < threads) threads = static_cast<int>(layer.items());
-    Walk walk = {layer, is_streamed(job), slice_of(job, layer)};
+    Walk walk = {layer, slice_of(job, layer)};
     layer.begin();
     if (layer.coupled()) {
         run_coupled(walk, threads);

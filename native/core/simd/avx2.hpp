@@ -44,6 +44,15 @@ NK_INLINE __m128 fold_max(vf v) {
     return _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
 }
 
+typedef double vd __attribute__((vector_size(32)));
+NK_INLINE vd low_doubles(vf v) { return (vd)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)); }
+NK_INLINE vd high_doubles(vf v) { return (vd)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1)); }
+NK_INLINE __m256d four_lanes(vd d) { return (__m256d)d; }
+NK_INLINE double sum_lanes(vd d) {
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128((__m256d)d), _mm256_extractf128_pd((__m256d)d, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 NK_INLINE __m256d halved_in_double(vf v) {
     const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
     return _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1)));

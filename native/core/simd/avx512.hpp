@@ -40,6 +40,14 @@ NK_INLINE __m128 fold_max(vf v) {
     return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
+typedef double vd __attribute__((vector_size(64)));
+NK_INLINE vd low_doubles(vf v) { return (vd)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)); }
+NK_INLINE vd high_doubles(vf v) { return (vd)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1)); }
+NK_INLINE __m256d four_lanes(vd d) {
+    return _mm256_add_pd(_mm512_castpd512_pd256((__m512d)d), _mm512_extractf64x4_pd((__m512d)d, 1));
+}
+NK_INLINE double sum_lanes(vd d) { return _mm512_reduce_add_pd((__m512d)d); }
+
 NK_INLINE __m256d halved_in_double(vf v) {
     const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
     const __m512d sum = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1)));

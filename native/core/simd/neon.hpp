@@ -33,6 +33,13 @@ NK_INLINE vf round_to_integer(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
 NK_INLINE bool any_greater(vf a, vf b) { return vmaxvq_u32(vcgtq_f32((float32x4_t)a, (float32x4_t)b)) != 0; }
 NK_INLINE bool any_nan(vf a) { return vminvq_u32(vceqq_f32((float32x4_t)a, (float32x4_t)a)) == 0; }
 NK_INLINE float horizontal_max(vf v) { return vmaxnmvq_f32((float32x4_t)v); }
+typedef double vd __attribute__((vector_size(16)));
+NK_INLINE vd low_doubles(vf v) { return (vd)vcvt_f64_f32(vget_low_f32((float32x4_t)v)); }
+NK_INLINE vd high_doubles(vf v) { return (vd)vcvt_high_f64_f32((float32x4_t)v); }
+NK_INLINE double sum_lanes(vd d) { return d[0] + d[1]; }
+NK_INLINE four_doubles sum_lanes(vd a, vd b, vd c, vd d) {
+    return four_doubles{sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d)};
+}
 NK_INLINE double horizontal_sum(vf v) {
     const double a = static_cast<double>(v[0]) + static_cast<double>(v[1]);
     return a + (static_cast<double>(v[2]) + static_cast<double>(v[3]));

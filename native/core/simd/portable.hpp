@@ -41,6 +41,13 @@ NK_INLINE bool any_greater(vf a, vf b) { return any((vmask)(a > b)); }
 NK_INLINE bool any_nan(vf a) { return any((vmask)(a != a)); }
 NK_INLINE float larger(float a, float b) { return a > b ? a : b; }
 NK_INLINE float horizontal_max(vf v) { return larger(larger(v[0], v[2]), larger(v[1], v[3])); }
+typedef double vd __attribute__((vector_size(16)));
+NK_INLINE vd low_doubles(vf v) { return vd{static_cast<double>(v[0]), static_cast<double>(v[1])}; }
+NK_INLINE vd high_doubles(vf v) { return vd{static_cast<double>(v[2]), static_cast<double>(v[3])}; }
+NK_INLINE double sum_lanes(vd d) { return d[0] + d[1]; }
+NK_INLINE four_doubles sum_lanes(vd a, vd b, vd c, vd d) {
+    return four_doubles{sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d)};
+}
 NK_INLINE double horizontal_sum(vf v) {
     const double a = static_cast<double>(v[0]) + static_cast<double>(v[1]);
     return a + (static_cast<double>(v[2]) + static_cast<double>(v[3]));

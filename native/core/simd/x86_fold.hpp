@@ -24,10 +24,15 @@ NK_INLINE four_floats horizontal_max(vf a, vf b, vf c, vf d) {
     return (four_floats)_mm_max_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
 }
 
-NK_INLINE four_doubles horizontal_sum(vf a, vf b, vf c, vf d) {
-    const __m256d ab = _mm256_hadd_pd(halved_in_double(a), halved_in_double(b));
-    const __m256d cd = _mm256_hadd_pd(halved_in_double(c), halved_in_double(d));
+NK_INLINE four_doubles sums_of_four(__m256d a, __m256d b, __m256d c, __m256d d) {
+    const __m256d ab = _mm256_hadd_pd(a, b), cd = _mm256_hadd_pd(c, d);
     return (four_doubles)_mm256_add_pd(_mm256_permute2f128_pd(ab, cd, 0x20), _mm256_permute2f128_pd(ab, cd, 0x31));
+}
+NK_INLINE four_doubles horizontal_sum(vf a, vf b, vf c, vf d) {
+    return sums_of_four(halved_in_double(a), halved_in_double(b), halved_in_double(c), halved_in_double(d));
+}
+NK_INLINE four_doubles sum_lanes(vd a, vd b, vd c, vd d) {
+    return sums_of_four(four_lanes(a), four_lanes(b), four_lanes(c), four_lanes(d));
 }
 
 }  // namespace

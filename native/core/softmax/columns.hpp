@@ -127,6 +127,21 @@ NK_INLINE void write_scaled(const ColumnSpan<V>& span, const T* x, T* y, const C
     }
 }
 
+// As write_infinite_gradient, for the columns of a vector whose maximum is +inf and that hold no NaN.
+template <class T, int V>
+void restore_infinite_gradients(const ColumnSpan<V>& span, const T* x, T* dx, const T* factor, int k,
+                                const ColumnReference& columns) {
+    for (int lane = 0; lane < span.count(k); ++lane) {
+        const int64_t column = k * LANES + lane;
+        if (columns.maximum[lane] != __builtin_inff() || column_has_nan(x + column, span.rows, span.stride)) continue;
+        const float zero = 0.0f * load_one(factor + column);
+        for (int64_t row = 0; row < span.rows; ++row) {
+            const int64_t at = column + row * span.stride;
+            store_one(dx + at, load_one(x + at) == __builtin_inff() ? __builtin_nanf("") : zero);
+        }
+    }
+}
+
 template <class T, bool High, int V>
 NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T* x, T* y, const T* factor,
                               const ColumnReference (&columns)[V]) {
@@ -145,6 +160,10 @@ NK_INLINE void column_softmax(const Job& job, const ColumnSpan<V>& span, const T
         if (factor) gain[k] *= to_doubles(load_up_to(factor + k * LANES, span.count(k), 0.0f));
     }
     write_scaled<T, High, V>(span, x, y, columns, gain);
+    for (int k = 0; k < V && factor; ++k) {
+        const vf infinite = broadcast(__builtin_inff());
+        if (any_nan(columns[k].maximum - infinite)) restore_infinite_gradients(span, x, y, factor, k, columns[k]);
+    }
 }
 template <class T, bool High, int V>
 NK_INLINE void column_logs(const Job& job, const ColumnSpan<V>& span, const T* x, T* out,

@@ -106,25 +106,22 @@ NK_INLINE vf rest_sums(const T* x, int64_t n, const Reference& reference, float*
     return sum;
 }
 
-// The same of a short row; whole blocks go to `total`.
+// The same of a short row. Two chunks are added in float32, which rounds an element three times, and what they come to
+// in double: where one element makes up most of the row, each rounding of it is one of every result.
 template <class T, bool High, bool Keep>
-NK_INLINE vf short_sums(const T* x, int64_t n, const Reference& reference, float* e, double& total) {
-    vf even = {}, odd = {};  // chunks in turn, so that few roundings touch any element
+NK_INLINE WideSums short_sums(const T* x, int64_t n, const Reference& reference, float* e) {
+    WideSums sum;
     int64_t i = 0;
     for (; n - i >= 2 * CHUNK; i += 2 * CHUNK) {
-        if (BLOCK < SHORT_MAX && i > 0 && i % BLOCK == 0) {
-            total += horizontal_sum(even + odd);
-            even = odd = vf{};
-        }
-        even += chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
-        odd += chunk_sums<T, High, Keep>(x + i + CHUNK, reference, Keep ? e + i + CHUNK : nullptr);
+        const vf even = chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
+        sum += even + chunk_sums<T, High, Keep>(x + i + CHUNK, reference, Keep ? e + i + CHUNK : nullptr);
     }
     if (n - i >= CHUNK) {
-        even += chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
+        sum += chunk_sums<T, High, Keep>(x + i, reference, Keep ? e + i : nullptr);
         i += CHUNK;
     }
-    odd += rest_sums<T, High, Keep>(x + i, n - i, reference, Keep ? e + i : nullptr);
-    return even + odd;
+    if (i < n) sum += rest_sums<T, High, Keep>(x + i, n - i, reference, Keep ? e + i : nullptr);
+    return sum;
 }
 
 template <class T, bool High>
@@ -142,11 +139,11 @@ struct FourShortRows {
                                           vector_maximum(x[3], n)))) {
             return false;
         }
-        vf s[4];
-        double total[4] = {};
-        for (int k = 0; k < 4; ++k) s[k] = short_sums<T, High, Keep>(x[k], n, reference[k], Keep ? e[k] : nullptr, total[k]);
-        sum = horizontal_sum(s[0], s[1], s[2], s[3]);
-        for (int k = 0; k < 4; ++k) sum[k] += total[k];
+        vd s[4];
+        for (int k = 0; k < 4; ++k) {
+            s[k] = short_sums<T, High, Keep>(x[k], n, reference[k], Keep ? e[k] : nullptr).halved();
+        }
+        sum = sum_lanes(s[0], s[1], s[2], s[3]);
         return true;
     }
 };

@@ -14,6 +14,22 @@ NK_INLINE double horizontal_sum(lane_doubles d) {
     return horizontal_sum(high) + horizontal_sum(to_floats(d - to_doubles(high)));
 }
 
+// Sums of vectors lane by lane, in double.
+struct WideSums {
+    vd low = {}, high = {};
+
+    NK_INLINE void operator+=(vf v) {
+        low += low_doubles(v);
+        high += high_doubles(v);
+    }
+    NK_INLINE void operator*=(double factor) {
+        low *= factor;
+        high *= factor;
+    }
+    NK_INLINE vd halved() const { return low + high; }
+    NK_INLINE double total() const { return sum_lanes(halved()); }
+};
+
 // e times a factor; in two parts where that costs nothing (the multiplying pass waits for memory) or accuracy is asked
 // for, so that only the product is rounded.
 template <bool TwoParts>

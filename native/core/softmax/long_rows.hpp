@@ -23,14 +23,17 @@ NK_INLINE void push_segment(Partial& p, int64_t start, float reference) {
     p.segments[p.live++] = {start, reference};
 }
 
+// Which chunk of the row is added.
+enum Place { FIRST_OF_TWO, SECOND_OF_TWO, ALONE };
+
 // The running state of the summing pass.
 template <bool High, bool Keep>
 struct Summation {
     Partial& p;
     Reference reference;
     vf ceiling;
-    vf block[2] = {};        // lane by lane: sums of the present block's chunks, in turn
-    lane_doubles wide = {};  // the same where accuracy is asked for
+    vf waiting = {};         // lane by lane: the sum of a chunk that is added to the next before both go into `wide`
+    WideSums wide;           // float32 sums would round an element at every chunk that follows it
 
     NK_INLINE explicit Summation(Partial& partial, float first_maximum)
         : p(partial), reference(reference_at(reference_for(first_maximum))) {
@@ -48,17 +51,15 @@ struct Summation {
         const float next = reference_for(maximum);
         if (!(next > reference.n)) return;
         const float factor = power_of_two(reference.n - next);
-        block[0] *= factor;
-        block[1] *= factor;
+        waiting *= factor;
         wide *= static_cast<double>(factor);
-        p.sum *= static_cast<double>(factor);
         reference = reference_at(next);
         p.reference = next;
         set_ceiling();
         if (Keep) push_segment(p, at, next);
     }
 
-    template <int Which>
+    template <Place Where>
     NK_INLINE void add(vf x0, vf x1, vf x2, vf x3, float* e, int64_t at) {
         const vf maximum = max_keep(max_keep(x0, x1), max_keep(x2, x3));
         if (__builtin_expect(any_greater(maximum, ceiling), 0)) move(horizontal_max(maximum), at);
@@ -71,21 +72,19 @@ struct Summation {
             store(e + 3 * LANES, e3);
         }
         if (High) {
-            wide += (to_doubles(e0) + to_doubles(e1)) + (to_doubles(e2) + to_doubles(e3));
+            wide += e0;
+            wide += e1;
+            wide += e2;
+            wide += e3;
+        } else if (Where == FIRST_OF_TWO) {
+            waiting = (e0 + e1) + (e2 + e3);
         } else {
-            block[Which] += (e0 + e1) + (e2 + e3);
+            const vf sum = (e0 + e1) + (e2 + e3);
+            wide += Where == SECOND_OF_TWO ? waiting + sum : sum;
         }
     }
 
-    NK_INLINE void flush() {
-        if (High) {
-            p.sum += horizontal_sum(wide);
-            wide = lane_doubles{};
-        } else {
-            p.sum += horizontal_sum(block[0] + block[1]);
-            block[0] = block[1] = vf{};
-        }
-    }
+    NK_INLINE void finish() { p.sum = wide.total(); }
 };
 
 template <class T>
@@ -98,44 +97,40 @@ struct NothingBeside {
     NK_INLINE void operator()() {}
 };
 
-template <int N>
-struct Turn {
-    static constexpr int value = N;
+template <Place Where>
+struct At {
+    static constexpr Place value = Where;
 };
 
 // Pass 1: p = sum of e^x over the piece; with Keep the exponentials are stored in e as well.
 template <class T, bool High, bool Keep, class Beside>
 NK_INLINE void sum_exponentials_beside(const T* x, float* e, int64_t n, Partial& p, Beside& beside) {
     Summation<High, Keep> state(p, chunk_maximum(x, n));
-    const auto add_chunk = [&](auto turn, int64_t i) __attribute__((always_inline)) {
+    const auto add_chunk = [&](auto place, int64_t i) __attribute__((always_inline)) {
         const char* ahead = reinterpret_cast<const char*>(x + i) + PREFETCH_BYTES;
         for (size_t line = 0; line < CHUNK * sizeof(T); line += 64) prefetch(ahead + line);
-        state.template add<decltype(turn)::value>(load(x + i), load(x + i + LANES), load(x + i + 2 * LANES),
+        state.template add<decltype(place)::value>(load(x + i), load(x + i + LANES), load(x + i + 2 * LANES),
                                                   load(x + i + 3 * LANES), Keep ? e + i : nullptr, i);
         beside();
     };
     int64_t i = 0;
-    while (n - i >= CHUNK) {
-        const int64_t end = i + smaller(BLOCK, (n - i) / CHUNK * CHUNK);
-        for (; end - i >= 2 * CHUNK; i += 2 * CHUNK) {
-            add_chunk(Turn<0>(), i);
-            add_chunk(Turn<1>(), i + CHUNK);
-        }
-        if (i < end) {
-            add_chunk(Turn<0>(), i);
-            i += CHUNK;
-        }
-        state.flush();
+    for (; n - i >= 2 * CHUNK; i += 2 * CHUNK) {
+        add_chunk(At<FIRST_OF_TWO>(), i);
+        add_chunk(At<SECOND_OF_TWO>(), i + CHUNK);
     }
-    if (i == n) return;
+    if (n - i >= CHUNK) {
+        add_chunk(At<ALONE>(), i);
+        i += CHUNK;
+    }
+    if (i == n) return state.finish();
     vf rest[4];
     for (int k = 0; k < 4; ++k) {
         const int64_t left = n - i - k * LANES;
         rest[k] = left > 0 ? load_up_to(x + i + k * LANES, part(left), MINUS_INFINITY) : broadcast(MINUS_INFINITY);
     }
     float kept[CHUNK];
-    state.template add<0>(rest[0], rest[1], rest[2], rest[3], kept, i);
-    state.flush();
+    state.template add<ALONE>(rest[0], rest[1], rest[2], rest[3], kept, i);
+    state.finish();
     if (Keep) memcpy(e + i, kept, sizeof(float) * static_cast<size_t>(n - i));
 }
 

@@ -19,6 +19,15 @@ bool row_has_nan(const T* x, int64_t n) {
     return found;
 }
 
+// dL e^(x - L) of a row whose L is +inf, as torch has it: NaN where x is +inf too, else 0.
+template <class T>
+void write_infinite_gradient(const T* x, T* dx, int64_t n, float factor) {
+    const vf infinite = broadcast(__builtin_inff()), zero = broadcast(0.0f * factor);
+    write_row(dx, n, false, [=](int64_t i, int count) {
+        return where((vi)(load_up_to(x + i, count, 0.0f) == infinite), broadcast(__builtin_nanf("")), zero);
+    });
+}
+
 // The row when no element is finite enough to have a softmax.
 template <class T>
 void write_degenerate_row(const Job& job, int64_t row, float maximum) {
@@ -30,6 +39,9 @@ void write_degenerate_row(const Job& job, int64_t row, float maximum) {
     if (job.operation == normkit::SOFTMAX_PAIR) {
         store_pair(job, row, masked ? FloatPair{0.0f, MINUS_INFINITY} : FloatPair{maximum, 0.0f});
         return;
+    }
+    if (job.operation == normkit::LOGSUMEXP_BACKWARD && maximum > 0.0f) {
+        return write_infinite_gradient(row_a<T>(job, row), row_out<T>(job, row), job.dim, row_factor<T>(job, row));
     }
     const float of_masked = job.operation == normkit::LOG_SOFTMAX ? MINUS_INFINITY : 0.0f;
     fill_row(row_out<T>(job, row), job.dim, masked && job.masked_zero ? of_masked : __builtin_nanf(""));

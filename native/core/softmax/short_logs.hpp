@@ -54,7 +54,7 @@ NK_INLINE void sum_one(const T* x, int64_t n, int k, Batch& batch) {
     } else {
         maximum = horizontal_max(vector_maximum(x, n));
         reference = reference_for(maximum);
-        sum += horizontal_sum(short_sums<T, High, false>(x, n, reference_at(reference), nullptr, sum));
+        sum = short_sums<T, High, false>(x, n, reference_at(reference), nullptr).total();
     }
     const bool ordinary = at_full_speed(maximum) && sum > 0.0;
     batch.put(k, ordinary ? sum : 1.0, reference, !ordinary);

@@ -51,8 +51,7 @@ void short_softmax_row(const Job& job, int64_t row) {
     if (!at_full_speed(maximum)) return shifted_row<T, High>(job, row);
     float buffer[SHORT_MAX];
     float* e = place_of_exponentials(row_out<T>(job, row), job.stream, buffer);
-    double sum = 0.0;
-    sum += horizontal_sum(short_sums<T, High, true>(x, job.dim, reference_at(reference_for(maximum)), e, sum));
+    const double sum = short_sums<T, High, true>(x, job.dim, reference_at(reference_for(maximum)), e).total();
     write_kept<T>(job, row, e, static_cast<double>(row_factor<T>(job, row)) / sum);
 }
 

@@ -76,8 +76,8 @@ suite = Suite(
     reference=_timm,
     peers=(Peer("timm", _timm), Peer("batch_norm+relu", _batch_norm_relu, same=False)),
     inputs=_inputs,
-    shapes=((4, 64, 14, 14), (32, 64, 28, 28), (16, 256, 14, 14)),
+    shapes=((2, 32, 4, 4), (4, 64, 14, 14), (8, 512, 7, 7), (32, 64, 28, 28), (16, 256, 14, 14), (16, 64, 112, 112)),
     user_shapes=((32, 64, 28, 28), (16, 256, 14, 14)),
     quick_shapes=((4, 64, 8, 8),),
-    backward_shapes=((32, 64, 28, 28), (16, 256, 14, 14)),
+    backward_shapes=((4, 64, 14, 14), (32, 64, 28, 28), (16, 256, 14, 14)),
 )

@@ -35,8 +35,8 @@ suite = Suite(
     reference=_plain,
     peers=(Peer("torch", _plain), Peer("timm.StdConv2d", _batch_norm_trick, same=False)),
     inputs=normal,
-    shapes=((64, 64, 3, 3), (512, 512, 3, 3), (2048, 512, 1, 1)),
+    shapes=((8, 4, 3, 3), (64, 64, 1, 1), (64, 64, 3, 3), (512, 512, 3, 3), (2048, 512, 1, 1)),
     user_shapes=((256, 256, 3, 3),),
     quick_shapes=((16, 16, 3, 3),),
-    backward_shapes=((64, 64, 3, 3), (512, 512, 3, 3)),
+    backward_shapes=((8, 4, 3, 3), (64, 64, 3, 3), (512, 512, 3, 3)),
 )

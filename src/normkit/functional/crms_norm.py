@@ -75,6 +75,6 @@ def _samples() -> Iterator[Sample]:
 CRMS_NORM = Op(
     "crms_norm",
     reference=reference.norms.crms_norm,
-    kernels=("native:norms.crms_norm", "torch.crms_norm"),
+    kernels=("native:norms.crms_norm", "triton.norms.crms_norm", "torch.crms_norm"),
     samples=_samples,
 )

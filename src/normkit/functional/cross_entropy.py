@@ -51,7 +51,7 @@ def cross_entropy(
         reduce: torch's older name for a part of `reduction`; leave it.
         reduction: "none", "mean" (divided by the targets' weights) or "sum".
         label_smoothing: ε in [0, 1], the share of the target that is spread over all classes.
-        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives the loss; same shape and dtype as the loss.
 
     Raises:
@@ -127,7 +127,7 @@ def _samples() -> Iterator[Sample]:
 CROSS_ENTROPY = Op(
     "cross_entropy",
     reference=reference.cross_entropy.cross_entropy,
-    kernels=("native:cross_entropy.cross_entropy", "torch.cross_entropy"),
+    kernels=("native:cross_entropy.cross_entropy", "triton.cross_entropy.cross_entropy", "torch.cross_entropy"),
     twin="torch.nn.functional.cross_entropy",
     samples=_samples,
 )

@@ -72,6 +72,6 @@ def _samples() -> Iterator[Sample]:
 EVONORM_S0 = Op(
     "evonorm_s0",
     reference=reference.evonorm_s0,
-    kernels=("native:channel_norms.evonorm_s0", "torch:evonorm.evonorm_s0"),
+    kernels=("native:channel_norms.evonorm_s0", "triton.evonorm_s0.evonorm_s0", "torch:evonorm.evonorm_s0"),
     samples=_samples,
 )

@@ -85,7 +85,7 @@ def _samples() -> Iterator[Sample]:
 LAYER_NORM = Op(
     "layer_norm",
     reference=reference.norms.layer_norm,
-    kernels=("native:norms.layer_norm", "torch.layer_norm"),
+    kernels=("native:norms.layer_norm", "triton.norms.layer_norm", "torch.layer_norm"),
     twin="torch.nn.functional.layer_norm",
     samples=_samples,
 )

@@ -36,14 +36,15 @@ def log_softmax(
     """y_i = x_i − L, L = log Σ_j e^(x_j) along `dim`.
 
     A float32 row on a CPU is summed in blocks in double precision and L is subtracted as two float32 parts: the error
-    is at most 1 unit in the last place of max(|x_i|, |L|, |y_i|), plus 3e-7. Other dtypes and devices go to torch. A
-    row with a NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+    is at most 1 unit in the last place of max(|x_i|, |L|, |y_i|), plus 3e-7. Large CUDA tensors go to
+    Triton along their last axis, all else to torch. A row with a NaN or +inf in it and a row that is all −inf give NaN,
+    as in torch.
 
     Args:
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial.
         masked_zero: rows that are all −inf give −inf, the logarithm of softmax's zeros, and a zero gradient.
@@ -57,10 +58,13 @@ def log_softmax(
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
-    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None
+    usual = dtype is None and kernel is None
     usual = usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling())
     if usual and forward_ad._current_level < 0:
-        y = short_rows(LOG_SOFTMAX_CODE, input) if out is None else short_rows_into(LOG_SOFTMAX_CODE, input, out)
+        if out is None:
+            y = short_rows(LOG_SOFTMAX_CODE, input, None, dim)
+        else:
+            y = short_rows_into(LOG_SOFTMAX_CODE, input, out, dim)
         if y is not None:
             return y
     x = input if dtype is None else input.to(dtype)
@@ -88,7 +92,7 @@ def _samples() -> Iterator[Sample]:
 LOG_SOFTMAX = Op(
     "log_softmax",
     reference=reference.softmax.log_softmax,
-    kernels=("native:softmax.log_softmax", "torch.log_softmax"),
+    kernels=("native:softmax.log_softmax", "triton.softmax.log_softmax", "torch.log_softmax"),
     twin="torch.nn.functional.log_softmax",
     samples=_samples,
 )

@@ -39,7 +39,7 @@ def logsumexp(
         input: any shape, any float dtype.
         dim: the axis, or axes, summed over.
         keepdim: leave the axes in the result, with size 1.
-        kernel: "native", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch" or "reference"; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives L; same shape and dtype as L.
 
     Raises:
@@ -92,7 +92,7 @@ def _samples() -> Iterator[Sample]:
 LOGSUMEXP = Op(
     "logsumexp",
     reference=reference.softmax.logsumexp,
-    kernels=("native:softmax.logsumexp", "torch.logsumexp"),
+    kernels=("native:softmax.logsumexp", "triton.softmax.logsumexp", "torch.logsumexp"),
     twin="torch.logsumexp",
     samples=_samples,
 )

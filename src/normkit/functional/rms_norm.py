@@ -96,7 +96,7 @@ def _samples() -> Iterator[Sample]:
 RMS_NORM = Op(
     "rms_norm",
     reference=reference.norms.rms_norm,
-    kernels=("native:norms.rms_norm", "torch.rms_norm"),
+    kernels=("native:norms.rms_norm", "triton.norms.rms_norm", "torch.rms_norm"),
     twin="torch.nn.functional.rms_norm",
     samples=_samples,
 )

@@ -36,15 +36,17 @@ def softmax(
     """y_i = e^(x_i) / Σ_j e^(x_j) along `dim`; no element and no sum can overflow.
 
     A float32 row on a CPU is summed in blocks in double precision: at most 6 units in the last place from the exact
-    result at any length up to 2^24 (results below 2^-126 become 0). Other dtypes and devices go to torch. A row with a
-    NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+    result at any length up to 2^24 (results below 2^-126 become 0). Large CUDA tensors go to
+    Triton along their last axis, all else to torch. A row with a NaN or +inf in it and a row that is all −inf give NaN,
+    as in torch.
 
     Args:
         input: any shape, any float dtype.
         dim: the axis that is normalised.
         dtype: cast the input to this dtype first.
-        kernel: "native", "torch", "reference", or one of the paper's own algorithms for comparison: "two-pass-paper",
-            "three-pass-reload", "three-pass-recompute"; None leaves the choice to `normkit.kernels.dispatch`.
+        kernel: "native", "triton", "torch", "reference", or one of the paper's own algorithms for comparison:
+            "two-pass-paper", "three-pass-reload", "three-pass-recompute"; None leaves the choice to
+            `normkit.kernels.dispatch`.
         out: receives y; same shape and dtype as y, may be `input` itself.
         accuracy: "high" takes one more term of the exponential's polynomial: at most 4 units in the last place.
         masked_zero: rows that are all −inf give zeros and a zero gradient.
@@ -59,10 +61,13 @@ def softmax(
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: short rows take less time than the checks and the choice that follow.
-    usual = (dim == -1 or dim == input.ndim - 1) and dtype is None and kernel is None
+    usual = dtype is None and kernel is None
     usual = usual and accuracy == "default" and not (masked_zero or deterministic or switched_off or _compiling())
     if usual and forward_ad._current_level < 0:
-        y = short_rows(SOFTMAX_CODE, input) if out is None else short_rows_into(SOFTMAX_CODE, input, out)
+        if out is None:
+            y = short_rows(SOFTMAX_CODE, input, None, dim)
+        else:
+            y = short_rows_into(SOFTMAX_CODE, input, out, dim)
         if y is not None:
             return y
     x = input if dtype is None else input.to(dtype)
@@ -90,7 +95,7 @@ def _samples() -> Iterator[Sample]:
 SOFTMAX = Op(
     "softmax",
     reference=reference.softmax.softmax,
-    kernels=("native:softmax.softmax", "torch.softmax"),
+    kernels=("native:softmax.softmax", "triton.softmax.softmax", "torch.softmax"),
     by_name=(
         "two-pass-paper:softmax.two_pass_paper",
         "three-pass-reload:softmax.three_pass_reload",

@@ -18,6 +18,7 @@ __all__ = [
     "check_normalized_shape",
     "check_out",
     "check_residual",
+    "mixed_residual",
 ]
 
 
@@ -72,6 +73,19 @@ def check_residual(op: str, input: Tensor, residual: Tensor | None) -> torch.dty
             f"{op}: residual must have the input's shape {tuple(input.shape)}, got {tuple(residual.shape)}"
         )
     return torch.result_type(input, residual)
+
+
+# The place of a residual among the arguments after the input.
+_RESIDUAL = {"layer_norm": 4, "rms_norm": 6}
+
+
+def mixed_residual(op: str, input: Tensor, args: Sequence[Any]) -> str | None:
+    """The objection of a kernel that adds the residual itself to one of another dtype than the input's."""
+    place = _RESIDUAL.get(op, len(args))
+    residual = args[place] if place < len(args) else None
+    if residual is None or residual.dtype == input.dtype:
+        return None
+    return f"the residual is {residual.dtype} and the input {input.dtype}"
 
 
 def check_out(op: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, *inputs: Tensor | None) -> None:

@@ -17,9 +17,10 @@ from normkit.kernels.native_cross_entropy import REDUCTIONS, Settings, cross_ent
 from normkit.kernels.native_cross_entropy import cross_entropy as native_cross_entropy
 from normkit.kernels.softmax import is_plain
 
-__all__ = ["WHY_NOT", "cross_entropy", "loss_of_rows", "supports"]
+__all__ = ["WHY_NOT", "cross_entropy", "loss_of_rows", "prefers", "supports"]
 
 WHY_NOT: str = native.WHY_NOT
+_BREAK_EVEN = 24 << 10  # elements
 _PLAIN = (Tensor, Parameter)
 _Found = tuple[Tensor, Tensor, Tensor | None]  # loss, what the backward pass needs, dx
 
@@ -42,6 +43,17 @@ def supports(
         return "the weight is on another device or asks for a gradient"
     if input.ndim > 2 and _as_rows(input) is None:
         return "the classes are not neighbours in memory"
+    return None
+
+
+def prefers(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
+    """None, or why torch is quicker: with `normkit.benchmarks.cross_entropy` the two break even at about this size.
+
+    Below it the calls from Python take longer than either kernel. (Unweighted means and sums of float32 rows do not
+    come here: `loss_of_rows` has done them.)
+    """
+    if input.numel() < _BREAK_EVEN:
+        return f"torch is quicker below {_BREAK_EVEN} elements"
     return None
 
 

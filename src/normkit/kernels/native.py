@@ -38,6 +38,7 @@ __all__ = [
     "SOFTMAX",
     "STORAGE",
     "WHY_NOT",
+    "fast_gradient",
     "fast_softmax",
     "fresh",
     "log_softmax",
@@ -79,9 +80,10 @@ if AVAILABLE:
     }
 
 
-# (operation, x, out=None) -> the result, or None. An operation along the last axis of dense float32 rows on the CPU
-# that ask for no gradient, everything checked in C++; None for all else, and where a dispatch mode is at work. An `out`
-# must have the shape of the result. None in place of the function: torch is older than 2.10 and offers no table.
+# (operation, x, out=None, dim=-1) -> the result, or None. An operation on a dense CPU tensor of a type that the kernels
+# take and that asks for no gradient (log-sum-exp: float32 along the last axis), everything checked in C++; None for all
+# else, and where a dispatch mode is at work. An `out` must have the shape of the result. None in place of the function:
+# torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
 # The same for the row norms forward and backward; see `native/python/norms.hpp`.
 norm_rows: Callable[..., Any] | None = None
@@ -222,6 +224,11 @@ def softmax_pair(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "2 *rows"]:
     pair = x.new_empty((2, *x.shape[:-1]), dtype=torch.float32)
     _run_rows(_SOFTMAX_PAIR, x, None, pair, _flags("default", False, False, None))
     return pair
+
+
+def fast_gradient(operation: int, y: Tensor, dy: Tensor) -> Tensor | None:
+    """The backward pass of SOFTMAX or LOG_SOFTMAX along the last axis of dense float32 rows; None for all else."""
+    return None if short_rows is None else _native.gradient_rows(operation + _SOFTMAX_BACKWARD, y, dy)
 
 
 def softmax_backward(

@@ -21,6 +21,7 @@ __all__ = [
     "WHY_NOT",
     "batch_channel_norm",
     "batch_channel_norm_backward",
+    "channels_last",
     "evonorm_b0",
     "evonorm_b0_backward",
     "evonorm_s0",
@@ -53,21 +54,21 @@ def group_norm(
     keep: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """y = (x − μ)/sqrt(σ² + ε) γ + β by groups of channels of one sample, and moments (2·batch·groups)."""
-    x, shape = x.contiguous(), _shape(x, groups)
+    given, x, shape = x, x.contiguous(), _shape(x, groups)
     y, moments = _result(x, out), _doubles(2 * shape[0] * groups, keep)
     _run(_GROUP_NORM, shape, eps, x, y, moments, weight=_wide(weight), bias=_wide(bias))
-    return _delivered(y, out), moments
+    return _delivered(y, out, given), moments
 
 
 def group_norm_backward(
     x: Tensor, dy: Tensor, weight: Tensor | None, moments: Tensor, groups: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for x, γ and β."""
-    x, dy, dx = _both(x, dy)
+    given, x, dy, dx = x, *_both(x, dy)
     d_weight, d_bias = (_floats(x.shape[1]) for _ in range(2))
     shape = _shape(x, groups)
     _run(_GROUP_NORM, shape, eps, x, dx, moments, dy=dy, weight=_wide(weight), gradients=(d_weight, d_bias))
-    return dx, d_weight, d_bias
+    return _delivered(dx, None, given), d_weight, d_bias
 
 
 def evonorm_s0(
@@ -82,21 +83,21 @@ def evonorm_s0(
     keep: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """y = x σ(v x)/sqrt(s² + ε) γ + β, and moments (2·batch·groups)."""
-    x, shape = x.contiguous(), _shape(x, groups)
+    given, x, shape = x, x.contiguous(), _shape(x, groups)
     y, moments = _result(x, out), _doubles(2 * shape[0] * groups, keep)
     _run(_EVONORM_S0, shape, eps, x, y, moments, weight=_wide(weight), bias=_wide(bias), v=_wide(v))
-    return _delivered(y, out), moments
+    return _delivered(y, out, given), moments
 
 
 def evonorm_s0_backward(
     x: Tensor, dy: Tensor, weight: Tensor, v: Tensor, moments: Tensor, groups: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for x, γ, β and v."""
-    x, dy, dx = _both(x, dy)
+    given, x, dy, dx = x, *_both(x, dy)
     shape, channels = _shape(x, groups), x.shape[1]
     gradients = _floats(channels), _floats(channels), _floats(channels)
     _run(_EVONORM_S0, shape, eps, x, dx, moments, dy=dy, weight=_wide(weight), v=_wide(v), gradients=gradients)
-    return dx, *gradients
+    return _delivered(dx, None, given), *gradients
 
 
 def evonorm_b0(
@@ -116,7 +117,7 @@ def evonorm_b0(
 
     In training moves `running_var`, float32 and contiguous.
     """
-    x, shape = x.contiguous(), _shape(x, x.shape[1])
+    given, x, shape = x, x.contiguous(), _shape(x, x.shape[1])
     y, moments = _result(x, out), _doubles(2 * shape[0] * shape[1], keep)
     of_channels = _doubles(2 * shape[1], keep)
     _run(
@@ -134,7 +135,7 @@ def evonorm_b0(
         bias=_wide(bias),
         v=_wide(v),
     )
-    return _delivered(y, out), moments, of_channels
+    return _delivered(y, out, given), moments, of_channels
 
 
 def evonorm_b0_backward(
@@ -149,7 +150,7 @@ def evonorm_b0_backward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for x, γ, β and v."""
-    x, dy, dx = _both(x, dy)
+    given, x, dy, dx = x, *_both(x, dy)
     channels = x.shape[1]
     gradients = _floats(channels), _floats(channels), _floats(channels)
     _run(
@@ -167,7 +168,7 @@ def evonorm_b0_backward(
         v=_wide(v),
         gradients=gradients,
     )
-    return dx, *gradients
+    return _delivered(dx, None, given), *gradients
 
 
 def batch_channel_norm(
@@ -191,7 +192,7 @@ def batch_channel_norm(
 
     In training moves the running statistics, float32 and contiguous.
     """
-    x, shape = x.contiguous(), _shape(x, groups)
+    given, x, shape = x, x.contiguous(), _shape(x, groups)
     y, moments = _result(x, out), _doubles(2 * shape[0] * shape[1], keep)
     of_channels = _doubles(2 * shape[1], keep)
     _run(
@@ -210,7 +211,7 @@ def batch_channel_norm(
         bn_weight=_wide(bn_weight),
         bn_bias=_wide(bn_bias),
     )
-    return _delivered(y, out), moments, of_channels
+    return _delivered(y, out, given), moments, of_channels
 
 
 def batch_channel_norm_backward(
@@ -227,7 +228,7 @@ def batch_channel_norm_backward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients for x, γ, β, w and b."""
-    x, dy, dx = _both(x, dy)
+    given, x, dy, dx = x, *_both(x, dy)
     channels = x.shape[1]
     d_bn_weight, d_bn_bias = (_floats(channels) for _ in range(2))
     d_weight, d_bias = (_floats(*weight.shape) for _ in range(2))
@@ -246,26 +247,26 @@ def batch_channel_norm_backward(
         bn_bias=_wide(bn_bias),
         gradients=(d_weight, d_bias, None, d_bn_weight, d_bn_bias),
     )
-    return dx, d_bn_weight, d_bn_bias, d_weight, d_bias
+    return _delivered(dx, None, given), d_bn_weight, d_bn_bias, d_weight, d_bias
 
 
 def weight_standardize(
     weight: Tensor, variant: str, eps: float, *, out: Tensor | None = None, keep: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Ŵ = (W − mean)/σ by filters, and moments (2·filters)."""
-    weight = weight.contiguous()
+    given, weight = weight, weight.contiguous()
     shape = _filters(weight)
     y, moments = _result(weight, out), _doubles(2 * shape[0], keep)
     _run(_WEIGHT_STANDARDIZE, shape, eps, weight, y, moments, denominator=_DENOMINATORS[variant])
-    return _delivered(y, out), moments
+    return _delivered(y, out, given), moments
 
 
 def weight_standardize_backward(weight: Tensor, dy: Tensor, moments: Tensor, variant: str, eps: float) -> Tensor:
     """The gradient for W."""
-    weight, dy, dx = _both(weight, dy)
+    given, weight, dy, dx = weight, *_both(weight, dy)
     denominator = _DENOMINATORS[variant]
     _run(_WEIGHT_STANDARDIZE, _filters(weight), eps, weight, dx, moments, dy=dy, denominator=denominator)
-    return dx
+    return _delivered(dx, None, given)
 
 
 def _run(
@@ -352,7 +353,7 @@ def _wide(parameter: Tensor | None) -> Tensor | None:
 
 
 def _fresh(x: Tensor) -> Tensor:
-    """Memory like that of `x`, which is contiguous; a large one asks for huge pages."""
+    """Memory like that of `x`, which is dense; a large one asks for huge pages."""
     y = torch.empty_like(x)
     if y.nbytes >= HUGE_PAGES_FROM:
         _native.advise_huge_pages(y.data_ptr(), y.nbytes)
@@ -364,8 +365,19 @@ def _result(x: Tensor, out: Tensor | None) -> Tensor:
     return out if out is not None and out.is_contiguous() else _fresh(x)
 
 
-def _delivered(y: Tensor, out: Tensor | None) -> Tensor:
-    return y if out is None or y is out else out.copy_(y)
+def _delivered(y: Tensor, out: Tensor | None, given: Tensor) -> Tensor:
+    """The result where it was asked for, or in the memory format of the tensor that it belongs to."""
+    if out is not None:
+        return y if y is out else out.copy_(y)
+    return _fresh(given).copy_(y) if channels_last(given) else y
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether `x` lies with its channels side by side, and so not as the kernels read it."""
+    if x.is_contiguous():
+        return False
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
 
 
 def _both(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:

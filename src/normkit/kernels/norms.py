@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
 from normkit.kernels import differentiable, native, native_norms
+from normkit.kernels.arguments import mixed_residual
 from normkit.kernels.native_norms import COMPRESSED, LAYER, RMS, RowNorm
 from normkit.kernels.reference import norms as reference
 
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 WHY_NOT: str = native_norms.WHY_NOT
-_RESIDUAL = {"layer_norm": 4, "rms_norm": 6}  # its place among the arguments after the input
 FLOAT32_EPS = torch.finfo(torch.float32).eps
 
 
@@ -35,10 +35,9 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     """None if the native kernel can do this call, else the reason why not."""
     if WHY_NOT:
         return WHY_NOT
-    residual = args[_RESIDUAL[op]] if op in _RESIDUAL and len(args) > _RESIDUAL[op] else None
-    if residual is not None and residual.dtype != input.dtype:
-        return f"the residual is {residual.dtype} and the input {input.dtype}"
-    return differentiable.objection(input, args, native_norms.DTYPES)
+    if op == "rms_norm" and args[5] == "llama" and (args[3] is not None or args[4]) and input.dtype != torch.float32:
+        return "in half precision cast='llama' rounds after each step, of which the kernel knows the first and the last"
+    return mixed_residual(op, input, args) or differentiable.objection(input, args, native_norms.DTYPES)
 
 
 def layer_norm(
@@ -125,7 +124,7 @@ def _recorded(
     residual: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
-    computed: tuple[Tensor, Tensor, Tensor],
+    computed: tuple[Tensor, Tensor | None, Tensor],
     prenorm: bool,
 ) -> Any:
     """What has been computed, y, the sum and the scales, as autograd knows it."""

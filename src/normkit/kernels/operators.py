@@ -12,7 +12,7 @@ from torch import Tensor
 
 from normkit.kernels import derivatives, native
 
-__all__ = ["compute_log_softmax", "compute_softmax", "log_softmax", "logsumexp", "softmax"]
+__all__ = ["compute_log_softmax", "compute_softmax", "implement", "log_softmax", "logsumexp", "softmax"]
 
 # Kept alive by the module: the operators vanish with their library.
 _LIBRARY = torch.library.Library("normkit", "FRAGMENT")
@@ -104,6 +104,11 @@ _KERNELS: dict[str, Callable[..., Tensor]] = {
 for _name, _kernel in _KERNELS.items():
     _LIBRARY.impl(_name, _kernel, "CPU")
     torch.library.register_fake(f"normkit::{_name}", _reduced if _name == "logsumexp" else _like_first, lib=_LIBRARY)
+
+
+def implement(name: str, kernel: Callable[..., Tensor], device: str) -> None:
+    """Give an operator its kernel on another kind of device ("CUDA")."""
+    _LIBRARY.impl(name, kernel if name == "logsumexp" else _promised(kernel), device)
 
 
 # --- derivatives ---

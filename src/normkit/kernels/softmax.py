@@ -45,8 +45,10 @@ LOGSUMEXP_CODE: int = native.LOGSUMEXP
 _SMALL = 2048
 
 
-def _short_rows(operation: int, x: Tensor) -> Tensor | None:
+def _short_rows(operation: int, x: Tensor, out: None = None, dim: int = -1) -> Tensor | None:
     """Softmax of dense rows on the CPU that ask for no gradient; None for all else."""
+    if dim not in (-1, x.ndim - 1):
+        return None
     if operation != SOFTMAX_CODE or type(x) is not Tensor or x.dtype is not torch.float32 or x.requires_grad:
         return None
     if WHY_NOT or tracing() or not x.is_cpu or not x.is_contiguous() or is_legacy_batchedtensor(x):
@@ -54,17 +56,17 @@ def _short_rows(operation: int, x: Tensor) -> Tensor | None:
     return native.fast_softmax(x) if x.ndim and x.numel() else None
 
 
-# (operation, x): dense float32 rows on the CPU along the last axis that ask for no gradient; None for all else.
-# Where torch hands out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor,
-# allocates and computes; asking torch for each property from Python takes half a microsecond more.
-short_rows: Callable[[int, Tensor], Tensor | None] = getattr(native, "short_rows", None) or _short_rows
+# (operation, x, out=None, dim=-1): a dense CPU tensor that asks for no gradient; None for all else. Where torch hands
+# out its DLPack exchange table (2.10 on), one call into the native part looks at the tensor, allocates and computes;
+# asking torch for each property from Python takes half a microsecond more.
+short_rows: Callable[..., Tensor | None] = getattr(native, "short_rows", None) or _short_rows
 
 
-def short_rows_into(operation: int, x: Tensor, out: Tensor) -> Tensor | None:
+def short_rows_into(operation: int, x: Tensor, out: Tensor, dim: int = -1) -> Tensor | None:
     """As `short_rows`, into `out`, which may be `x` itself; None where `out` does not plainly fit as well."""
     if native.short_rows is None or out.shape != (x.shape[:-1] if operation == LOGSUMEXP_CODE else x.shape):
         return None
-    y = native.short_rows(operation, x, out)
+    y = native.short_rows(operation, x, out, dim)
     if y is not None:
         increment_version(y)  # autograd must see that what it may have saved has been overwritten
     return y
@@ -147,15 +149,24 @@ class _Differentiable(torch.autograd.Function):
     generate_vmap_rule = True
     kernel: Callable[..., Tensor]
     operator: Callable[..., Tensor]
+    code: int
+    usual: tuple[Any, ...]  # what follows `dim` in the commonest call
 
     @classmethod
-    def compute(cls, input: Tensor, *how: Any) -> Tensor:
-        return (cls.kernel if is_plain(input) else cls.operator)(input.detach(), *how)
+    def compute(cls, input: Tensor, dim: int, *how: Any) -> Tensor:
+        x = input.detach()
+        if how == cls.usual and (how or dim == x.ndim - 1):  # one call into the native part, where it takes the tensor
+            y = short_rows(cls.code, x, None, dim if how else -1)
+            if y is not None:
+                return y
+        return (cls.kernel if is_plain(input) else cls.operator)(x, dim, *how)
 
 
 class _Softmax(_Differentiable):
     kernel = staticmethod(operators.compute_softmax)
     operator = staticmethod(operators.softmax)
+    code = SOFTMAX_CODE
+    usual = ("default", False, False, "")
 
     @staticmethod
     def forward(input: Tensor, *how: Any) -> Tensor:
@@ -168,13 +179,18 @@ class _Softmax(_Differentiable):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        dx = _backward(native.softmax_backward, derivatives.softmax_backward, *ctx.saved_tensors, grads[0], ctx.dim)
+        (y,), (dy,) = ctx.saved_tensors, grads
+        dx = _quick_gradient(SOFTMAX_CODE, y, dy, ctx.dim)
+        if dx is None:
+            dx = _backward(native.softmax_backward, derivatives.softmax_backward, y, dy, ctx.dim)
         return dx, None, None, None, None, None
 
 
 class _LogSoftmax(_Differentiable):
     kernel = staticmethod(operators.compute_log_softmax)
     operator = staticmethod(operators.log_softmax)
+    code = LOG_SOFTMAX_CODE
+    usual = ("default", False, False)
 
     @staticmethod
     def forward(input: Tensor, *how: Any) -> Tensor:
@@ -188,13 +204,18 @@ class _LogSoftmax(_Differentiable):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kernel, formula = native.log_softmax_backward, derivatives.log_softmax_backward
-        dx = _backward(kernel, formula, *ctx.saved_tensors, grads[0], ctx.dim, ctx.masked_zero)
+        (log_y,), (dy,) = ctx.saved_tensors, grads
+        dx = None if ctx.masked_zero else _quick_gradient(LOG_SOFTMAX_CODE, log_y, dy, ctx.dim)
+        if dx is None:
+            dx = _backward(kernel, formula, log_y, dy, ctx.dim, ctx.masked_zero)
         return dx, None, None, None, None
 
 
 class _LogSumExp(_Differentiable):
     kernel = staticmethod(native.logsumexp)
     operator = staticmethod(operators.logsumexp)
+    code = LOGSUMEXP_CODE
+    usual = ()
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:
@@ -223,6 +244,13 @@ def _call(function: type[_Differentiable], input: Tensor, *how: Any, out: Tensor
     transformed = not torch.compiler.is_compiling() and peek_interpreter_stack() is not None
     y = (function.apply if transformed else function.operator)(input, *how)
     return y if out is None else out.copy_(y)
+
+
+def _quick_gradient(operation: int, y: Tensor, dy: Tensor, dim: int) -> Tensor | None:
+    """By one call into the native part, where rows are dense and nothing is recorded; None for all else."""
+    if torch.is_grad_enabled() or dim not in (-1, y.ndim - 1) or forward_ad._current_level >= 0:
+        return None
+    return native.fast_gradient(operation, y, dy)
 
 
 def _backward(kernel: Callable[..., Tensor], formula: Callable[..., Tensor], *args: Any) -> Tensor:

@@ -42,11 +42,11 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """torch's own cross-entropy, which keeps the log-probabilities."""
+    """torch's own cross-entropy, which keeps the log-probabilities; weights and probabilities of the input's dtype."""
     return torch.nn.functional.cross_entropy(
         input,
-        target,
-        weight,
+        target.to(input.dtype) if target.is_floating_point() else target,
+        _to(weight, input.dtype),
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,

@@ -28,7 +28,8 @@ class Truth:
         self.backward = scene.mode != "fwd"
         self.count = inputs[0].numel() // max(1, inputs[0].shape[-1]) if inputs[0].ndim else 1
         self.rows = _share_of_rows(self.count, inputs[0].shape[-1]) if suite.rowwise and not self.backward else None
-        chosen = (self._rows(inputs[0]), *inputs[1:])
+        rows = inputs[0].shape
+        chosen = tuple(self._rows(each) if each.shape == rows else each for each in inputs)
         self.inputs = tuple(each.double() if each.is_floating_point() else each for each in chosen)
         self.expected: tuple[Tensor, ...] = (
             gradients(suite.reference, self.inputs, upstream.double())

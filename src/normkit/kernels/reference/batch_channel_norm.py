@@ -54,7 +54,7 @@ def channel_norm(
 ) -> Float[Tensor, "batch channels *space"]:
     """Group normalisation with one scale and shift a group (population variance, float32 or wider)."""
     x = input.to(statistics_dtype(input.dtype))
-    groups = x.reshape(x.shape[0], num_groups, x[:1].numel() // num_groups)
+    groups = x.reshape(x.shape[0], num_groups, x.shape[1:].numel() // num_groups)
     variance, mean = torch.var_mean(groups, dim=-1, correction=0, keepdim=True)
     normalized = (groups - mean) / (variance + eps).sqrt() * weight.to(x.dtype) + bias.to(x.dtype)
     return normalized.view_as(x).to(input.dtype)
@@ -67,7 +67,9 @@ def move_estimates(
     running_var: Float[Tensor, " channels"],
     speed: float | Float[Tensor, "..."],
 ) -> None:
-    """μ̂ ← (1−r) μ̂ + r·mean(x) and σ̂² ← (1−r) σ̂² + r·mean((x − μ̂_old)²), in place."""
+    """μ̂ ← (1−r) μ̂ + r·mean(x) and σ̂² ← (1−r) σ̂² + r·mean((x − μ̂_old)²), in place; an empty batch moves nothing."""
+    if x.numel() == 0:
+        return
     mean, variance = _batch_moments(x.detach().to(statistics_dtype(x.dtype)))
     deviation = variance + (mean - running_mean) ** 2  # = mean((x − μ̂_old)²), from one read of x
     running_var.lerp_(deviation.to(running_var.dtype), speed)

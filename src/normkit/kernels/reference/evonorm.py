@@ -26,7 +26,7 @@ def evonorm_s0(
     gamma, beta = per_channel(weight, x), per_channel(bias, x)
     if v is None:
         return (x * gamma + beta).to(input.dtype)
-    variance = x.reshape(x.shape[0], groups, x[:1].numel() // groups).var(dim=-1, correction=0)
+    variance = x.reshape(x.shape[0], groups, x.shape[1:].numel() // groups).var(dim=-1, correction=0)
     std = (variance + eps).sqrt().repeat_interleave(x.shape[1] // groups, dim=1)
     numerator = x * torch.sigmoid(per_channel(v, x) * x)
     return (numerator / std.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) * gamma + beta).to(input.dtype)

@@ -17,7 +17,7 @@ def group_norm(
 ) -> Tensor:
     """y = (x − μ)/sqrt(σ² + ε) γ + β, μ and σ² of a group of channels of one sample (population variance)."""
     x = input.to(statistics_dtype(input.dtype))
-    groups = x.reshape(x.shape[0], num_groups, x[:1].numel() // num_groups)
+    groups = x.reshape(x.shape[0], num_groups, x.shape[1:].numel() // num_groups)
     variance, mean = torch.var_mean(groups, dim=-1, correction=0, keepdim=True)
     y = ((groups - mean) / (variance + eps).sqrt()).view_as(x)
     if weight is not None:

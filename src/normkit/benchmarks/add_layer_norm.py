@@ -1,0 +1,53 @@
+"""layer_norm of a residual sum that is computed as well, against the two steps as a pre-norm block writes them."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from normkit import functional as F
+from normkit.benchmarks._harness.inputs import channel_parameters, normal
+from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
+
+__all__ = ["suite"]
+
+
+def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
+    return (*normal(shape, generator), *normal(shape, generator), *channel_parameters(shape[-1], 2, generator))
+
+
+def _add_layer_norm(
+    x: Float[Tensor, "*rows d"],
+    residual: Float[Tensor, "*rows d"],
+    weight: Float[Tensor, " d"],
+    bias: Float[Tensor, " d"],
+    **options: Any,
+) -> Float[Tensor, "*rows d"]:
+    y, _ = F.layer_norm(x, weight.shape, weight, bias, residual=residual, prenorm=True, **options)
+    return y
+
+
+def _torch(
+    x: Float[Tensor, "*rows d"],
+    residual: Float[Tensor, "*rows d"],
+    weight: Float[Tensor, " d"],
+    bias: Float[Tensor, " d"],
+) -> Float[Tensor, "*rows d"]:
+    return torch.nn.functional.layer_norm(x + residual, weight.shape, weight, bias)
+
+
+suite = Suite(
+    op="add_layer_norm",
+    family="norm",
+    public=_add_layer_norm,
+    reference=_torch,
+    peers=(Peer("torch", _torch),),
+    inputs=_inputs,
+    shapes=((256, 128), (64, 1024), (4096, 1024), (8192, 4096)),
+    user_shapes=((8, 128, 768),),
+    quick_shapes=((64, 128), (64, 1024)),
+    backward_shapes=((64, 1024), (4096, 1024)),
+    bytes_forward=16,  # x and the residual are read, their sum and y are written
+    rowwise=True,
+)
