@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -52,4 +53,5 @@ suite = Suite(
     backward_shapes=((64, 1024), (4096, 1024)),
     bytes_forward=16,  # x and the residual are read, their sum and y are written
     rowwise=True,
+    bars=(*never_slower(), Bar(2.0, where=large)),
 )

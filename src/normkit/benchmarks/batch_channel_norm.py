@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -63,4 +64,5 @@ suite = Suite(
     user_shapes=((32, 64, 28, 28), (2, 256, 14, 14)),
     quick_shapes=((4, 64, 8, 8),),
     backward_shapes=((4, 64, 14, 14), (32, 64, 28, 28), (16, 256, 14, 14)),
+    bars=(*never_slower(), Bar(4.0, where=large)),
 )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Shape, Suite
 
@@ -46,4 +47,5 @@ suite = Suite(
     bytes_backward=8,
     # A mean of many rows: its error counts against the rows' own losses, not against the last place of the mean.
     most_ulp=16.0,
+    bars=(*never_slower(), Bar(3.5, mode="fwd+bwd", parallel=None, where=large)),
 )

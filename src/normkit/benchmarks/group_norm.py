@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -62,4 +63,5 @@ suite = Suite(
     backward_shapes=((4, 64, 14, 14), (16, 256, 14, 14), (32, 64, 28, 28), (16, 64, 112, 112)),
     fresh_shapes=((32, 64, 28, 28),),
     writes_out=True,
+    bars=(*never_slower(), Bar(1.2, where=large)),
 )

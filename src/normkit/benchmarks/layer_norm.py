@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -45,4 +46,5 @@ suite = Suite(
     quick_shapes=((64, 128), (64, 1024)),
     backward_shapes=((64, 1024), (4096, 1024)),
     rowwise=True,
+    bars=(*never_slower(), Bar(1.2, where=large), Bar(1.4, mode="bwd", where=large)),
 )

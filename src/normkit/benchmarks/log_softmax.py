@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import normal, rising
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -51,4 +52,5 @@ suite = Suite(
     rowwise=True,
     scale=_scale,
     most_ulp=6.0,
+    bars=(*never_slower(), Bar(1.9, where=large)),
 )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import normal, rising
 from normkit.benchmarks._harness.suite import Peer, Suite
 
@@ -45,4 +46,5 @@ suite = Suite(
     bytes_backward=8,
     writes_out=True,
     rowwise=True,
+    bars=(*never_slower(), Bar(4.0, where=large)),
 )

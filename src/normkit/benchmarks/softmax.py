@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, trained
 from normkit.benchmarks._harness.inputs import normal, rising
-from normkit.benchmarks._harness.suite import Bar, Case, Peer, Shape, Suite, element_scale
+from normkit.benchmarks._harness.suite import Case, Peer, Shape, Suite, element_scale
 
 __all__ = ["suite"]
 
@@ -42,6 +43,7 @@ _PAPER = tuple(f"normkit/{name}" for name in ("two-pass-paper", "three-pass-relo
 _LENGTHS = tuple((1, 2**exponent) for exponent in range(14, 27, 2))
 
 _BARS = (
+    *trained(),
     Bar(1.4, output="reused", where=lambda shape: 16 <= shape[-1] < 64),
     Bar(2.0, output="reused", where=lambda shape: shape[-1] >= 64),
     Bar(1.8, output="reused", parallel=True, where=lambda shape: shape[-1] >= 64 and prod(shape) >= 2**15),

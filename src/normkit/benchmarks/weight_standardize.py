@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.bar import Bar, large, never_slower
 from normkit.benchmarks._harness.inputs import normal
 from normkit.benchmarks._harness.suite import Peer, Suite
 
@@ -39,4 +40,5 @@ suite = Suite(
     user_shapes=((256, 256, 3, 3),),
     quick_shapes=((16, 16, 3, 3),),
     backward_shapes=((8, 4, 3, 3), (64, 64, 3, 3), (512, 512, 3, 3)),
+    bars=(*never_slower(), Bar(8.0, where=large), Bar(3.0, to="timm.StdConv2d", where=large)),
 )

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import prod
 
 from normkit.benchmarks._harness.setting import Scene, Shape
 
-__all__ = ["Bar", "bars_of"]
+__all__ = ["Bar", "bars_of", "large", "never_slower", "trained"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Bar:
         variant: whose rows.
         mode: `fwd`, `bwd` or `fwd+bwd`.
         output: `reused` or `fresh`; None for either.
-        parallel: with more than one thread.
+        parallel: with more than one thread; None for any number.
         case: of which inputs, as in `Scene`.
         where: of which shapes.
         out_of_cache: only where the working set is four times the last-level cache or more.
@@ -29,21 +30,39 @@ class Bar:
     variant: str = "normkit"
     mode: str = "fwd"
     output: str | None = None
-    parallel: bool = False
+    parallel: bool | None = False
     case: str = "normal"
     where: Callable[[Shape], bool] = lambda shape: True
     out_of_cache: bool = False
 
     def covers(self, scene: Scene, variant: str, cache: str) -> bool:
         """Whether a row of `variant` in this scene, with a working set of this cache class, must reach it."""
-        asked = (self.variant, self.mode, self.parallel, self.case)
         return (
-            asked == (variant, scene.mode, scene.threads > 1, scene.case)
+            (self.variant, self.mode, self.case) == (variant, scene.mode, scene.case)
+            and self.parallel in (None, scene.threads > 1)
             and self.output in (None, scene.output)
             and (cache == "out" or not self.out_of_cache)
             and scene.dtype.itemsize == 4
             and self.where(scene.shape)
         )
+
+
+def large(shape: Shape) -> bool:
+    """Whether a call is long enough that its fixed cost does not count: 65,536 elements."""
+    return prod(shape) >= 2**16
+
+
+def trained(to: str = "torch") -> tuple[Bar, ...]:
+    """What holds for every operation with autograd: never slower where large, at most three times as slow where tiny."""
+    return (
+        Bar(1.0, to=to, mode="fwd+bwd", parallel=None, where=large),
+        Bar(1 / 3, to=to, mode="fwd+bwd", parallel=None, where=lambda shape: prod(shape) < 2**12),
+    )
+
+
+def never_slower(to: str = "torch") -> tuple[Bar, ...]:
+    """What holds for every operation: at most 5 % slower at any size, and what holds with autograd."""
+    return (Bar(1 / 1.05, to=to, parallel=None), *trained(to))
 
 
 def bars_of(bars: Iterable[Bar], scene: Scene, variant: str, cache: str) -> dict[str, float]:
