@@ -1,44 +1,19 @@
 """The native channel norms as functions with a gradient; a second derivative is that of the reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from normkit.kernels import native_planes
-from normkit.kernels.channel_limits import plain
-from normkit.kernels.dispatch import tracing
+from normkit.kernels.differentiable import Gradients, by_formula, by_hand, typed
 from normkit.kernels.reference import batch_channel_norm as bcn_reference
 from normkit.kernels.reference import evonorm as evonorm_reference
 from normkit.kernels.reference import group_norm as group_norm_reference
 from normkit.kernels.reference import weight_standardization as ws_reference
 
 __all__ = ["BatchChannelNorm", "EvoNormB0", "EvoNormS0", "GroupNorm", "WeightStandardize"]
-
-Gradients = tuple[Tensor | None, ...]
-
-
-def _by_hand(grad: Tensor) -> bool:
-    """Whether the native backward kernel can run: nobody differentiates it or looks through it."""
-    return not torch.is_grad_enabled() and not tracing() and plain(grad)
-
-
-def _by_formula(reference: Callable[..., Tensor], inputs: Sequence[Tensor | None], grad: Tensor) -> Gradients:
-    """The gradients as torch finds them in the reference, so that they can be differentiated again."""
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        own = [None if each is None else each.view_as(each) for each in inputs]
-        wanted = [each for each in own if each is not None and each.requires_grad]
-        found = iter(torch.autograd.grad(reference(*own), wanted, grad, create_graph=again))
-    return tuple(next(found) if each is not None and each.requires_grad else None for each in own)
-
-
-def _typed(gradients: tuple[Tensor, ...], inputs: Sequence[Tensor | None]) -> Gradients:
-    """Each gradient in its input's type; None for an input that is not there."""
-    return tuple(
-        None if each is None else gradient.to(each.dtype) for gradient, each in zip(gradients, inputs, strict=True)
-    )
 
 
 class GroupNorm(torch.autograd.Function):
@@ -59,11 +34,11 @@ class GroupNorm(torch.autograd.Function):
         """The gradient of each argument, None for those that are no tensors."""
         *inputs, moments = ctx.saved_tensors
         input, weight, _ = inputs
-        if _by_hand(grad):
+        if by_hand(grad):
             found = native_planes.group_norm_backward(input, grad, weight, moments, ctx.groups, ctx.eps)
-            dx, d_weight, d_bias = _typed(found, inputs)
+            dx, d_weight, d_bias = typed(found, inputs)
         else:
-            dx, d_weight, d_bias = _by_formula(
+            dx, d_weight, d_bias = by_formula(
                 lambda x, w, b: group_norm_reference.group_norm(x, ctx.groups, w, b, ctx.eps), inputs, grad
             )
         return dx, None, d_weight, d_bias, None
@@ -85,11 +60,11 @@ class EvoNormS0(torch.autograd.Function):
         """The gradient of each argument, None for those that are no tensors."""
         *inputs, moments = ctx.saved_tensors
         input, weight, _, v = inputs
-        if _by_hand(grad):
+        if by_hand(grad):
             found = native_planes.evonorm_s0_backward(input, grad, weight, v, moments, *ctx.how)
-            gradients = _typed(found, inputs)
+            gradients = typed(found, inputs)
         else:
-            gradients = _by_formula(lambda *each: evonorm_reference.evonorm_s0(*each, *ctx.how), inputs, grad)
+            gradients = by_formula(lambda *each: evonorm_reference.evonorm_s0(*each, *ctx.how), inputs, grad)
         return *gradients, None, None
 
 
@@ -120,14 +95,14 @@ class EvoNormB0(torch.autograd.Function):
         """The gradient of each argument, None for those that are no tensors."""
         *inputs, moments, channel_moments = ctx.saved_tensors
         input, *parameters = inputs
-        if _by_hand(grad):
+        if by_hand(grad):
             weight, bias, v = parameters
             how = ctx.training, ctx.eps
             found = native_planes.evonorm_b0_backward(input, grad, weight, bias, v, moments, channel_moments, *how)
-            gradients = _typed(found, inputs)
+            gradients = typed(found, inputs)
         else:
             variance = channel_moments.view(2, -1)[1].float()  # a copy: in training the reference moves it
-            gradients = _by_formula(_b0_formula(variance, ctx.training, ctx.eps), inputs, grad)
+            gradients = by_formula(_b0_formula(variance, ctx.training, ctx.eps), inputs, grad)
         return *gradients, None, None, None, None
 
 
@@ -168,14 +143,14 @@ class BatchChannelNorm(torch.autograd.Function):
         """The gradient of each argument, None for those that are no tensors."""
         *inputs, moments, channel_moments = ctx.saved_tensors
         input, bn_weight, bn_bias, weight, _ = inputs
-        if _by_hand(grad):
+        if by_hand(grad):
             how = ctx.groups, ctx.training, ctx.style, ctx.eps
             found = native_planes.batch_channel_norm_backward(
                 input, grad, bn_weight, bn_bias, weight, moments, channel_moments, *how
             )
-            gradients = _typed(found, inputs)
+            gradients = typed(found, inputs)
         else:
-            gradients = _by_formula(_bcn_formula(ctx, channel_moments), inputs, grad)
+            gradients = by_formula(_bcn_formula(ctx, channel_moments), inputs, grad)
         dx, d_bn_weight, d_bn_bias, d_weight, d_bias = gradients
         return dx, None, None, d_bn_weight, d_bn_bias, None, d_weight, d_bias, None, None, None, None
 
@@ -207,8 +182,8 @@ class WeightStandardize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Gradients:
         """The gradient of each argument, None for those that are no tensors."""
         weight, moments = ctx.saved_tensors
-        if _by_hand(grad):
+        if by_hand(grad):
             dw: Tensor | None = native_planes.weight_standardize_backward(weight, grad, moments, *ctx.how)
         else:
-            (dw,) = _by_formula(lambda w: ws_reference.weight_standardize(w, *ctx.how), (weight,), grad)
+            (dw,) = by_formula(lambda w: ws_reference.weight_standardize(w, *ctx.how), (weight,), grad)
         return dw, None, None

@@ -4,14 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
-from torch.autograd import forward_ad
-from torch.nn import Parameter
 
 from normkit.kernels import native_planes
-from normkit.kernels.dispatch import exporting, tracing
+from normkit.kernels.differentiable import objection
+from normkit.kernels.dispatch import exporting
 
-__all__ = ["plain", "prefers", "supports"]
+__all__ = ["prefers", "supports"]
 
 _TRACED = ("evonorm_s0", "weight_standardize")  # those that have an operator
 
@@ -24,18 +22,7 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
         taken = input.is_cpu and input.dtype in native_planes.DTYPES and input.numel() > 0
         taken = taken and (op == "weight_standardize" or args[2] is not None)
         return None if taken else "the operator takes CPU tensors of float32 and half types, and a slope"
-    if tracing():
-        return "the call is traced or transformed, and a kernel outside of torch sees addresses only"
-    if input.dtype not in native_planes.DTYPES:
-        return f"the native kernels take float32, bfloat16 and float16, not {input.dtype}"
-    if forward_ad._current_level >= 0:
-        return "it has no forward-mode derivative"
-    for tensor in (input, *args):
-        if isinstance(tensor, Tensor) and not plain(tensor):
-            return f"a {type(tensor).__name__} on {tensor.device} does not lie plainly in the CPU's memory"
-    if input.numel() == 0:
-        return "the input has no elements"
-    return _own_objection(op, args)
+    return objection(input, args, native_planes.DTYPES) or _own_objection(op, args)
 
 
 # From which size on the native kernel is the quicker one: planes of so many elements, in tensors of so many, without
@@ -89,10 +76,3 @@ def _own_objection(op: str, args: tuple[Any, ...]) -> str | None:
     if op == "batch_channel_norm" and args[7] and isinstance(args[9], Tensor) and args[9].numel() != 1:
         return "the speed differs between channels"
     return None
-
-
-def plain(tensor: Tensor) -> bool:
-    """Whether the tensor's elements are in dense CPU memory at its address."""
-    if type(tensor) not in (Tensor, Parameter) or not tensor.is_cpu or tensor.layout is not torch.strided:
-        return False
-    return not (tensor.is_neg() or is_legacy_batchedtensor(tensor))  # the latter: autograd.grad(is_grads_batched=True)

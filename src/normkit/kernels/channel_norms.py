@@ -5,7 +5,6 @@ They compute on plain CPU tensors, straight from their addresses. What is traced
 for what `kernels/channel_operators.py` has.
 """
 
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.autograd.graph import increment_version
 from normkit.kernels import channel_operators, native_planes
 from normkit.kernels.channel_gradients import BatchChannelNorm, EvoNormB0, EvoNormS0, GroupNorm, WeightStandardize
 from normkit.kernels.channel_limits import prefers, supports
+from normkit.kernels.differentiable import apply, recorded, written
 from normkit.kernels.reference import weight_standardization as ws_reference
 
 __all__ = [
@@ -40,9 +40,9 @@ def group_norm(
     out: Tensor | None = None,
 ) -> Tensor:
     """y = (x − μ)/sqrt(σ² + ε) γ + β."""
-    if out is None and _recorded(input, weight, bias):
-        return _apply(GroupNorm, input, num_groups, weight, bias, eps)
-    return _written(native_planes.group_norm(input, num_groups, weight, bias, eps, out=out, keep=False)[0], out)
+    if out is None and recorded(input, weight, bias):
+        return apply(GroupNorm, input, num_groups, weight, bias, eps)
+    return written(native_planes.group_norm(input, num_groups, weight, bias, eps, out=out, keep=False)[0], out)
 
 
 def evonorm_s0(
@@ -58,9 +58,9 @@ def evonorm_s0(
     """y = x σ(v x)/sqrt(s² + ε) γ + β."""
     if torch.compiler.is_compiling():
         return _into(channel_operators.evonorm_s0(input, weight, bias, v, groups, eps)[0], out)
-    if out is None and _recorded(input, weight, bias, v):
-        return _apply(EvoNormS0, input, weight, bias, v, groups, eps)
-    return _written(native_planes.evonorm_s0(input, weight, bias, v, groups, eps, out=out, keep=False)[0], out)
+    if out is None and recorded(input, weight, bias, v):
+        return apply(EvoNormS0, input, weight, bias, v, groups, eps)
+    return written(native_planes.evonorm_s0(input, weight, bias, v, groups, eps, out=out, keep=False)[0], out)
 
 
 def evonorm_b0(
@@ -79,9 +79,9 @@ def evonorm_b0(
     arguments = (input, weight, bias, v, running_var, training, momentum, eps)
     if training:
         increment_version(running_var)
-    if out is None and _recorded(input, weight, bias, v):
-        return _apply(EvoNormB0, *arguments)
-    return _written(native_planes.evonorm_b0(*arguments, out=out, keep=False)[0], out)
+    if out is None and recorded(input, weight, bias, v):
+        return apply(EvoNormB0, *arguments)
+    return written(native_planes.evonorm_b0(*arguments, out=out, keep=False)[0], out)
 
 
 def batch_channel_norm(
@@ -105,9 +105,9 @@ def batch_channel_norm(
     arguments = (input, running_mean, running_var, bn_weight, bn_bias, num_groups, weight, bias, training, style)
     if training:
         increment_version((running_mean, running_var))
-    if out is None and _recorded(input, bn_weight, bn_bias, weight, bias):
-        return _apply(BatchChannelNorm, *arguments, speed, eps)
-    return _written(native_planes.batch_channel_norm(*arguments, speed, eps, out=out, keep=False)[0], out)
+    if out is None and recorded(input, bn_weight, bn_bias, weight, bias):
+        return apply(BatchChannelNorm, *arguments, speed, eps)
+    return written(native_planes.batch_channel_norm(*arguments, speed, eps, out=out, keep=False)[0], out)
 
 
 def weight_standardize(
@@ -117,27 +117,10 @@ def weight_standardize(
     eps = ws_reference.DEFAULT_EPS[variant] if eps is None else eps
     if torch.compiler.is_compiling():
         return _into(channel_operators.weight_standardize(weight, variant, eps)[0], out)
-    if out is None and _recorded(weight):
-        return _apply(WeightStandardize, weight, variant, eps)
-    return _written(native_planes.weight_standardize(weight, variant, eps, out=out, keep=False)[0], out)
+    if out is None and recorded(weight):
+        return apply(WeightStandardize, weight, variant, eps)
+    return written(native_planes.weight_standardize(weight, variant, eps, out=out, keep=False)[0], out)
 
 
 def _into(y: Tensor, out: Tensor | None) -> Tensor:
     return y if out is None else out.copy_(y)
-
-
-def _recorded(*tensors: Tensor | None) -> bool:
-    if not torch.is_grad_enabled():
-        return False
-    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
-
-
-def _apply(function: type[torch.autograd.Function], *args: Any) -> Tensor:
-    # Not `function.apply`: it looks for transforms, of which `supports` has found none.
-    return super(torch.autograd.Function, function).apply(*args)
-
-
-def _written(y: Tensor, out: Tensor | None) -> Tensor:
-    if out is not None:
-        increment_version(out)  # autograd must see that what it may have saved has been overwritten
-    return y

@@ -86,6 +86,11 @@ def by_formula(
 def typed(gradients: Sequence[Tensor | None], inputs: Sequence[Tensor | None]) -> Gradients:
     """Each gradient in its input's type and shape; None where either is not there."""
     return tuple(
-        None if gradient is None or each is None else gradient.to(each.dtype).view(each.shape)
+        None if gradient is None or each is None else _like(gradient, each)
         for gradient, each in zip(gradients, inputs, strict=True)
     )
+
+
+def _like(gradient: Tensor, input: Tensor) -> Tensor:
+    gradient = gradient if gradient.dtype is input.dtype else gradient.to(input.dtype)
+    return gradient if gradient.shape == input.shape else gradient.view(input.shape)

@@ -273,7 +273,7 @@ def tracing() -> bool:
 
 
 def exporting() -> bool:
-    """Whether the call is being exported: what comes out must run where normkit is not, so it holds torch's operators."""
+    """Whether the call is being exported: what comes out must run without normkit, by torch's operators alone."""
     return bool(_exporting())
 
 
