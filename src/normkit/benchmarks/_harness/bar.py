@@ -53,7 +53,7 @@ def large(shape: Shape) -> bool:
 
 
 def trained(to: str = "torch") -> tuple[Bar, ...]:
-    """What holds for every operation with autograd: never slower where large, at most three times as slow where tiny."""
+    """What holds for every operation with autograd: never slower where large, a third as fast where tiny."""
     return (
         Bar(1.0, to=to, mode="fwd+bwd", parallel=None, where=large),
         Bar(1 / 3, to=to, mode="fwd+bwd", parallel=None, where=lambda shape: prod(shape) < 2**12),
