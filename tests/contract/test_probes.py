@@ -85,7 +85,9 @@ def test_a_probe_can_run_alone_and_twice(slug: str, kind: type[Probe]) -> None:
     for _ in range(2):
         model, data = patient.build(0)
         figures.append(diagnose(model, data, probes=[kind], max_batches=patient.max_batches)[slug].figure)
-    assert figures[0] == figures[1] == _examined(index)[0][slug].figure
+    assert figures[0] == figures[1]
+    # Another probe may look at every operation; then torch's kernels serve, which round otherwise than ours.
+    assert figures[0] == pytest.approx(_examined(index)[0][slug].figure, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PROBES.values() if issubclass(kind, ModuleProbe)])

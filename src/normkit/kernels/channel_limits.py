@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from normkit.kernels import native_planes
-from normkit.kernels.dispatch import tracing
+from normkit.kernels.dispatch import exporting, tracing
 
 __all__ = ["plain", "prefers", "supports"]
 
@@ -20,7 +20,7 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     """None if the native kernel can do this call, else the reason why not."""
     if native_planes.WHY_NOT:
         return native_planes.WHY_NOT
-    if torch.compiler.is_compiling() and op in _TRACED:
+    if torch.compiler.is_compiling() and op in _TRACED and not exporting():
         taken = input.is_cpu and input.dtype in native_planes.DTYPES and input.numel() > 0
         taken = taken and (op == "weight_standardize" or args[2] is not None)
         return None if taken else "the operator takes CPU tensors of float32 and half types, and a slope"

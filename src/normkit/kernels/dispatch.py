@@ -38,6 +38,7 @@ __all__ = [
     "available",
     "disabled",
     "dispatch",
+    "exporting",
     "forward_mode",
     "operations",
     "sample",
@@ -269,6 +270,14 @@ def tracing() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._len_torch_dispatch_stack() > 0
     )
+
+
+def exporting() -> bool:
+    """Whether the call is being exported: what comes out must run where normkit is not, so it holds torch's operators."""
+    return bool(_exporting())
+
+
+_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def forward_mode() -> bool:

@@ -18,7 +18,7 @@ from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 
 from normkit.kernels import derivatives, native, operators
-from normkit.kernels.dispatch import KernelError, forward_mode, tracing
+from normkit.kernels.dispatch import KernelError, exporting, forward_mode, tracing
 
 __all__ = [
     "LOGSUMEXP_CODE",
@@ -74,6 +74,8 @@ def short_rows_into(operation: int, x: Tensor, out: Tensor, dim: int = -1) -> Te
 
 def supports(op: str, input: Tensor, dim: int, *args: Any, **options: Any) -> str | None:
     """None if the native kernel can do this call, else the reason why not."""
+    if exporting():
+        return "an exported program runs where normkit is not: it holds torch's operators"
     reason = native.supports(op, input, dim)
     if reason is not None or torch.compiler.is_compiling():
         return reason
