@@ -89,6 +89,9 @@ def test_tune_leaves_the_thresholds_as_they_were(normkit):
     found = json.loads(out)["thresholds"]
     assert {"short_row", "scratch_row", "cache_bytes"} <= {each["name"] for each in found}
     assert all(each["gain"] >= 1.0 for each in found)
+    crossed = json.loads(out)["crossovers"]
+    assert {"softmax", "layer_norm", "group_norm"} <= {each["op"] for each in crossed}
+    assert all(each["native"] > 0 and each["default"] > 0 for each in crossed)
     assert _native.thresholds() == before
 
 

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "job.hpp"
-#include "planes/moments.hpp"
+#include "moments.hpp"
 
 namespace {
 

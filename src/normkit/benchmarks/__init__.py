@@ -4,7 +4,8 @@
 A suite is one module here that holds a `suite`; a new one is found by listing the folder.
 """
 
-from normkit.benchmarks._harness.console import print_changes, print_table, print_tuned
+from normkit.benchmarks._harness.console import print_changes, print_crossovers, print_table, print_tuned
+from normkit.benchmarks._harness.crossover import Crossover, crossovers
 from normkit.benchmarks._harness.environment import environment
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.run import bench, suites
@@ -17,6 +18,7 @@ __all__ = [
     "Bar",
     "Case",
     "Change",
+    "Crossover",
     "Peer",
     "Ratio",
     "Record",
@@ -27,9 +29,11 @@ __all__ = [
     "Timings",
     "Tuned",
     "bench",
+    "crossovers",
     "environment",
     "interleaved",
     "print_changes",
+    "print_crossovers",
     "print_table",
     "print_tuned",
     "suites",

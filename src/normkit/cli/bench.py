@@ -20,7 +20,7 @@ def command(
     threads: Annotated[list[int] | None, typer.Option(help="Thread counts; repeat for more. One and all.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Time torch.compile too (slow to start).")] = False,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Instead, see whether other kernel thresholds are faster here.")
+        bool, typer.Option("--tune", help="Instead, see whether other thresholds, or another kernel, are faster here.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of inputs and order.")] = 0,
     json: Json = False,
@@ -34,7 +34,7 @@ def command(
     from normkit.benchmarks import Table, bench, print_changes, print_table
 
     if tune:
-        _tune(seed, json)
+        _tune(names, seed, json)
         return
     before = Table.read(against) if against else None
     start = time.perf_counter()
@@ -63,15 +63,24 @@ def command(
         raise typer.Exit(1)
 
 
-def _tune(seed: int, json: bool) -> None:
-    from normkit.benchmarks import print_tuned, tune
+def _tune(names: list[str] | None, seed: int, json: bool) -> None:
+    from rich.console import Console
+
+    from normkit.benchmarks import crossovers, print_crossovers, print_tuned, suites, tune
 
     start = time.perf_counter()
+    chosen = [suite for suite in suites() if not names or suite.op in names or suite.family in names]
     with progress("bench --tune") as advance:
         found = tune(seed=seed, progress=lambda line: advance(1, line))
+        crossed = crossovers(chosen, seed=seed, progress=lambda line: advance(1, line))
+
+    def show(console: Console) -> None:
+        print_tuned(found, console)
+        print_crossovers(crossed, console)
+
     emit(
-        {"thresholds": [each._asdict() for each in found]},
+        {"thresholds": [each._asdict() for each in found], "crossovers": [each._asdict() for each in crossed]},
         json=json,
         seconds=time.perf_counter() - start,
-        human=lambda console: print_tuned(found, console),
+        human=show,
     )

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 
+from normkit.benchmarks._harness.crossover import Crossover
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.tune import Tuned
 from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
 
-__all__ = ["print_changes", "print_table", "print_tuned"]
+__all__ = ["print_changes", "print_crossovers", "print_table", "print_tuned"]
 
 _LEGEND = (
     "copy: rate of necessary bytes over an ordinary copy's · ULP: largest error, units in the last place\n"
@@ -89,3 +90,16 @@ def print_tuned(found: Iterable[Tuned], console: Console) -> None:
     for each in found:
         _print(console, f"  {each.name:<14}{each.value:>10}{each.best:>12}{each.gain:>7.2f}{each.threads:>9}")
     _print(console, "gain: speed over the present value; below 1.03 leave it. The table is native/core/limits.hpp.")
+
+
+def print_crossovers(found: Iterable[Crossover], console: Console) -> None:
+    """Print where the native kernels are the quicker ones and where dispatch takes another."""
+    _print(console, "\nNative kernels or torch's\n", style="bold")
+    _print(console, f"  {'operation':<22}{'shape':<18}{'native':>8}{'default':>9}", style="dim")
+    for each in found:
+        wrong = "  the other kernel is quicker" if each.default < 0.95 else ""
+        size = "×".join(map(str, each.shape))
+        _print(console, f"  {each.op:<22}{size:<18}{each.native:>8.2f}{each.default:>9.2f}{wrong}")
+    _print(
+        console, "native: torch's time over the native kernel's; default: the quicker one's over the public function's."
+    )
