@@ -5,7 +5,6 @@ They compute on plain CPU tensors, straight from their addresses. What is traced
 for what `kernels/channel_operators.py` has.
 """
 
-
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
