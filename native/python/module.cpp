@@ -170,6 +170,7 @@ PyMethodDef METHODS[] = {
     {"norm_rows", method(py_norm_rows), METH_FASTCALL, "One row norm of a dense float32 tensor; None if not such."},
     {"norm_rows_backward", method(py_norm_rows_backward), METH_FASTCALL, "Its gradients; None if not such."},
     {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
+    {"group_norm_rows", method(py_group_norm_rows), METH_FASTCALL, "Group norm of a dense tensor; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},
     {"isa", py_isa, METH_NOARGS, "Name of the active instruction set."},
     {"use_isa", py_use_isa, METH_O, "Make the named instruction set active."},

@@ -1,7 +1,9 @@
-// The channel norms from Python: one function, whose arguments are the members of PlanesJob in their order.
+// The channel norms from Python: one function whose arguments are the members of PlanesJob in their order, and one that
+// takes tensors, for the commonest call.
 #pragma once
 #include "arguments.hpp"
 #include "calls.hpp"
+#include "norms.hpp"
 #include "planes/planes.hpp"
 
 namespace {
@@ -43,6 +45,64 @@ PyObject* py_planes(PyObject*, PyObject* const* given, Py_ssize_t count) {
     job.denominator = static_cast<Denominator>(denominator);
     job.storage = static_cast<Storage>(storage);
     return outcome_of(job.batch * job.channels * job.size, [&] { return run(job, static_cast<int>(threads)); });
+}
+
+// Many planes of so few elements are torch's: `normkit bench group_norm`.
+constexpr int64_t TINY_PLANE = 8, FEW_ELEMENTS = 8 << 10;
+
+// group_norm_rows(x, groups, weight, bias, eps, out) -> y, or None where these are not plainly a dense tensor (batch,
+// channels, ...) of a float type on the CPU, a count that divides its channels, and float32 parameters of one value for
+// each. Nothing is recorded by autograd. An `out` must have the shape of x.
+PyObject* py_group_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 6) return PyErr_Format(PyExc_TypeError, "group_norm_rows takes 6 arguments, got %zd", count);
+    PyObject *x = given[0], *out = given[5];
+    PlanesJob job = {};
+    job.operation = GROUP_NORM;
+    job.groups = PyLong_AsLongLong(given[1]);
+    job.eps = PyFloat_AsDouble(given[4]);
+    if (PyErr_Occurred()) return nullptr;
+    DenseRows rows, fresh;
+    DlpackTensor view;
+    bool failed = !torch.view || !is_tensor(x) || !(job.eps >= 0.0) || job.groups < 1;
+    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, x, rows, 1);
+    failed = failed || torch.view(x, &view) != 0;
+    if (!failed) {
+        job.batch = rows.count;
+        job.channels = rows.size;
+        job.size = rows.inner;
+        failed = view.ndim < 2 || job.channels % job.groups != 0 || job.channels / job.groups * job.size == 1 ||
+                 (job.size <= TINY_PLANE && rows.elements() > FEW_ELEMENTS);
+    }
+    if (!failed) job.weight = row_parameter(given[2], job.channels, failed);
+    if (!failed) job.bias = row_parameter(given[3], job.channels, failed);
+    if (!failed && out != Py_None) {
+        failed = !is_plain(out) || !dense_rows(torch.view, out, fresh, 1) || !can_take(SOFTMAX, rows, fresh) ||
+                 overlaps(job.weight, job.channels, fresh) || overlaps(job.bias, job.channels, fresh);
+    }
+    if (failed) {
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    PyObject* y = out;
+    if (out == Py_None) {
+        y = fresh_rows(SOFTMAX, x, rows, fresh, 1);
+    } else {
+        Py_INCREF(out);
+    }
+    if (!y && PyErr_Occurred()) return nullptr;
+    if (!y) Py_RETURN_NONE;
+    job.storage = rows.storage;
+    job.x = rows.data;
+    job.out = fresh.data;
+    const long threads = threads_of(rows.elements());
+    PyObject* done = nullptr;
+    if (threads >= 0) done = outcome_of(rows.elements(), [&] { return run(job, static_cast<int>(threads)); });
+    if (!done) {
+        Py_DECREF(y);
+        return nullptr;
+    }
+    Py_DECREF(done);
+    return y;
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from normkit import functional as F
 from normkit import kernels
 from normkit.models import PlainConvNet, Transformer
-from normkit.nn import BatchChannelNorm2d, CRMSNorm, EvoNorm2dB0, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d, CRMSNorm, EvoNorm2dB0, EvoNorm2dS0, GroupNorm
 from normkit.weights import WSConv2d
 
 STEPS, VOCABULARY = 20, 97
@@ -38,7 +38,7 @@ NETWORKS = {
     "layer norm": partial(language, "layer"),
     "RMSNorm": partial(language, "rms"),
     "CRMSNorm": partial(language, CRMSNorm),
-    "group norm": partial(pictures, partial(nn.GroupNorm, 2)),
+    "group norm": partial(pictures, partial(GroupNorm, 2)),
     "EvoNorm-S0": partial(pictures, partial(EvoNorm2dS0, groups=2)),
     "EvoNorm-B0": partial(pictures, EvoNorm2dB0),
     "batch-channel norm": partial(pictures, partial(BatchChannelNorm2d, num_groups=2)),
@@ -52,8 +52,7 @@ def losses(build: Callable[[], tuple[nn.Module, list[Batch]]]) -> list[float]:
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     found = []
     for x, y in batches:
-        log_p = F.log_softmax(model(x).flatten(0, -2), -1)
-        loss = -log_p.gather(-1, y[:, None]).mean()
+        loss = F.cross_entropy(model(x).flatten(0, -2), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-// The row norms backward, four rows at a time: the gradients of weight and bias are then fetched once for four.
+// The row norms backward, two or four rows at a time: the gradients of weight and bias are fetched once for them.
 #pragma once
 #include "forward.hpp"
 
@@ -115,10 +115,16 @@ NK_INLINE void gradient_rows(const NormGradient& job, int64_t row, float* weight
     }
 }
 
+// Rows are read twice: four of them, with their gradients, stay in L1 up to this length.
+constexpr int64_t LONGEST_BY_FOUR = 512;
+
 template <NormOperation Op, class T, bool Weighted>
 void backward_rows(const NormGradient& job, int64_t begin, int64_t end, float* weight, float* bias) {
     int64_t row = begin;
-    for (; end - row >= 4; row += 4) gradient_rows<4, Op, T, Weighted>(job, row, weight, bias);
+    if (job.dim <= LONGEST_BY_FOUR) {
+        for (; end - row >= 4; row += 4) gradient_rows<4, Op, T, Weighted>(job, row, weight, bias);
+    }
+    for (; end - row >= 2; row += 2) gradient_rows<2, Op, T, Weighted>(job, row, weight, bias);
     for (; row < end; ++row) gradient_rows<1, Op, T, Weighted>(job, row, weight, bias);
     if (job.stream) stream_fence();
 }

@@ -45,13 +45,24 @@ NK_INLINE void write_norm(const NormJob& job, int64_t row, const T* s, const Row
     write_norm<Op, T, false, false>(job, s, y, scale);
 }
 
-// The row that is normalised: x itself, or its sum with the residual, written to where the job or else scratch has it.
+// The row that is normalised: x itself, or its sum with the residual. A sum that is streamed out of the cache, or not
+// wanted at all, is kept in scratch until it has been normalised.
 template <class T>
 NK_INLINE const T* summed_row(const NormJob& job, int64_t row, float* scratch) {
     const T* x = static_cast<const T*>(job.x) + row * job.x_stride;
     if (!job.residual) return x;
     const T* residual = static_cast<const T*>(job.residual) + row * job.dim;
-    T* s = job.sum ? static_cast<T*>(job.sum) + row * job.dim : reinterpret_cast<T*>(scratch);
+    T* sum = static_cast<T*>(job.sum) + (job.sum ? row * job.dim : 0);
+    if (sum && job.stream) {
+        T* kept = reinterpret_cast<T*>(scratch);
+        write_row(sum, job.dim, true, [&](int64_t i, int c) {
+            const vf s = load_up_to(x + i, c, 0.0f) + load_up_to(residual + i, c, 0.0f);
+            store_up_to(kept + i, s, c);
+            return s;
+        });
+        return kept;
+    }
+    T* s = sum ? sum : reinterpret_cast<T*>(scratch);
     write_row(s, job.dim, false, [&](int64_t i, int c) {
         return load_up_to(x + i, c, 0.0f) + load_up_to(residual + i, c, 0.0f);
     });
@@ -61,7 +72,7 @@ NK_INLINE const T* summed_row(const NormJob& job, int64_t row, float* scratch) {
 template <NormOperation Op, class T>
 void forward_rows(const NormJob& job, int64_t begin, int64_t end, float* scratch) {
     int64_t row = begin;
-    const bool lie_together = job.residual ? job.sum != nullptr : job.x_stride == job.dim;
+    const bool lie_together = job.residual ? job.sum && !job.stream : job.x_stride == job.dim;
     if (job.dim <= FIRST_BLOCK && lie_together) {
         for (; end - row >= 4; row += 4) {
             const T* s = summed_row<T>(job, row, scratch);

@@ -54,7 +54,7 @@ struct NormGradient {
 };
 
 struct NormKernels {
-    // Rows [begin, end); scratch: room for `dim` floats where there is a residual and no sum.
+    // Rows [begin, end); scratch: room for `dim` floats where there is a residual.
     void (*forward[STORAGES])(const NormJob&, int64_t begin, int64_t end, float* scratch);
     // Rows [begin, end); adds to weight and bias, both of `dim` floats, where they are wanted.
     void (*backward[STORAGES])(const NormGradient&, int64_t begin, int64_t end, float* weight, float* bias);

@@ -45,7 +45,7 @@ struct Forward {
 void forward_part(void* context, int64_t begin, int64_t end) {
     Forward& call = *static_cast<Forward*>(context);
     float* scratch = nullptr;
-    if (call.job.residual && !call.job.sum) {
+    if (call.job.residual && (!call.job.sum || call.job.stream)) {
         scratch = scratch_rows(static_cast<size_t>(call.job.dim));
         if (!scratch) {
             __atomic_store_n(&call.out_of_memory, true, __ATOMIC_RELAXED);
@@ -136,7 +136,7 @@ Outcome run(NormJob job, int threads) {
     const KernelTable* kernels = active_kernels();
     if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
     if (job.rows == 0 || job.dim == 0) return DONE;
-    job.stream = overflows_cache(job.rows * job.dim, job.storage, 2);
+    job.stream = overflows_cache(job.rows * job.dim, job.storage, job.residual ? 4 : 2);
     Forward call = {*kernels->norms, job, false};
     share(job.rows, rows_to_a_group(job.dim, job.storage), threads_for(job.rows, job.dim, threads), forward_part,
           &call);

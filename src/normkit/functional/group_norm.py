@@ -12,11 +12,14 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from normkit.kernels.arguments import check_eps, check_float, check_out
+from normkit.kernels.channel_norms import quick_group_norm
 from normkit.kernels.channels import check_groups
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
 from normkit.kernels.reference import group_norm as reference
 
 __all__ = ["group_norm"]
+
+_compiling = torch.compiler.is_dynamo_compiling
 
 
 def group_norm(
@@ -49,6 +52,11 @@ def group_norm(
             `num_groups` does not divide the channels (the message lists what does), `eps` < 0, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
+    # The commonest call is done at once: for small maps the checks and the choice that follow take longer than the norm.
+    if kernel is None and not (switched_off or _compiling()):
+        y = quick_group_norm(input, num_groups, weight, bias, eps, out)
+        if y is not None:
+            return y
     check_float("group_norm", input)
     if input.ndim < 2:
         raise ValueError(f"group_norm: input must be (batch, channels, *space), got the shape {tuple(input.shape)}")

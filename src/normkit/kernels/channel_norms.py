@@ -7,9 +7,10 @@ for what `kernels/channel_operators.py` has.
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
-from normkit.kernels import channel_operators, native_planes
+from normkit.kernels import channel_operators, native, native_planes
 from normkit.kernels.channel_gradients import BatchChannelNorm, EvoNormB0, EvoNormS0, GroupNorm, WeightStandardize
 from normkit.kernels.channel_limits import prefers, supports
 from normkit.kernels.differentiable import apply, recorded, written
@@ -22,6 +23,7 @@ __all__ = [
     "evonorm_s0",
     "group_norm",
     "prefers",
+    "quick_group_norm",
     "supports",
     "weight_standardize",
 ]
@@ -42,6 +44,23 @@ def group_norm(
     if out is None and recorded(input, weight, bias):
         return apply(GroupNorm, input, num_groups, weight, bias, eps)
     return written(native_planes.group_norm(input, num_groups, weight, bias, eps, out=out, keep=False)[0], out)
+
+
+def quick_group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    out: Tensor | None,
+) -> Tensor | None:
+    """The commonest call at once, its checks in C++: a dense tensor on the CPU, no gradient; None for all else."""
+    if native.group_norm_rows is None or forward_ad._current_level >= 0 or recorded(input, weight, bias):
+        return None
+    if out is not None and out.shape != input.shape:
+        return None
+    y = native.group_norm_rows(input, num_groups, weight, bias, eps, out)
+    return None if y is None else written(y, out)
 
 
 def evonorm_s0(

@@ -85,7 +85,8 @@ if AVAILABLE:
 # else, and where a dispatch mode is at work. An `out` must have the shape of the result. None in place of the function:
 # torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
-# The same for the row norms forward and backward; see `native/python/norms.hpp`.
+# The same for group norm, and for the row norms forward and backward; see `native/python/{planes,norms}.hpp`.
+group_norm_rows: Callable[..., Tensor | None] | None = None
 norm_rows: Callable[..., Any] | None = None
 norm_rows_backward: Callable[..., Any] | None = None
 if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
@@ -99,6 +100,7 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         Tensor.__dlpack_c_exchange_api__,
     )
     short_rows = _native.short_rows if _usable else None
+    group_norm_rows = _native.group_norm_rows if _usable else None
     norm_rows = _native.norm_rows if _usable else None
     norm_rows_backward = _native.norm_rows_backward if _usable else None
     loss_of_rows = _native.loss_of_rows

@@ -162,17 +162,23 @@ def _with_times(row: Record, timings: Timings, copied: int) -> Record:
 def _with_ratio(row: Record, measured: _Measured, peer: str, bar: float | None) -> Record:
     ratio = measured.timings.ratio(peer, row.variant)
     doubt = measured.doubt(ratio)
-    met = None if bar is None else ratio.median >= bar
     return replace(
         row,
         ratio_to=peer,
         ratio_median=ratio.median,
         ratio_ci=[ratio.low, ratio.high],
         bar=bar,
-        met=None if doubt and not met else met,
+        met=_met(ratio, bar, noisy=bool(doubt)),
         status="noisy" if doubt else "ok",
         reason=doubt,
     )
+
+
+def _met(ratio: Ratio, bar: float | None, *, noisy: bool) -> bool | None:
+    """Whether the bar is met; of a noisy row it is said only where the whole interval lies on one side."""
+    if bar is None or (noisy and ratio.low < bar <= ratio.high):
+        return None
+    return bool(ratio.median >= bar)
 
 
 @contextmanager
