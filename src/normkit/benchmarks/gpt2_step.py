@@ -1,8 +1,7 @@
 """A training step (loss and all gradients) of a small GPT-2, with normkit's functions and with torch's.
 
 Pre-norm blocks with attention written out (a softmax of scores, as Hugging Face's "eager" attention has it), GELU, a
-vocabulary of 8192 and the negative log-likelihood by log_softmax. The two steps differ in softmax, log_softmax and
-layer_norm only. The optimizer's step is the same on both sides and left out.
+vocabulary of 8192 and cross-entropy. The two steps differ in softmax, cross_entropy and layer_norm only. The optimizer's step is the same on both sides and left out.
 """
 
 import math
@@ -24,12 +23,12 @@ _PER_LAYER = 6
 
 class _Functions(NamedTuple):
     softmax: Callable[..., Tensor]
-    log_softmax: Callable[..., Tensor]
+    cross_entropy: Callable[..., Tensor]
     layer_norm: Callable[..., Any]
 
 
-_OURS = _Functions(F.softmax, F.log_softmax, F.layer_norm)
-_TORCH = _Functions(torch.softmax, torch.log_softmax, torch.nn.functional.layer_norm)
+_OURS = _Functions(F.softmax, F.cross_entropy, F.layer_norm)
+_TORCH = _Functions(torch.softmax, torch.nn.functional.cross_entropy, torch.nn.functional.layer_norm)
 
 
 def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
@@ -73,8 +72,7 @@ def _loss(use: _Functions, tokens: Int[Tensor, "b t1"], *weights: Tensor) -> Flo
         x = x + _attention(use.layer_norm(x, (_WIDTH,), gain[0], shift[0]), qkv, proj, use)
         hidden = torch.nn.functional.gelu(use.layer_norm(x, (_WIDTH,), gain[1], shift[1]) @ up.T)
         x = x + hidden @ down.T
-    log_p = use.log_softmax(x @ embedding.T, -1)
-    return -log_p.gather(-1, tokens[:, 1:, None]).mean()
+    return use.cross_entropy((x @ embedding.T).flatten(0, 1), tokens[:, 1:].flatten())
 
 
 def _ours(tokens: Int[Tensor, "b t1"], *weights: Tensor) -> Float[Tensor, ""]:

@@ -52,7 +52,7 @@ def group_norm(
             `num_groups` does not divide the channels (the message lists what does), `eps` < 0, or `out` does not fit.
         KernelError: the kernel named cannot do it.
     """
-    # The commonest call is done at once: for small maps the checks and the choice that follow take longer than the norm.
+    # The commonest call is done at once: for small maps the checks and the choice below take longer than the norm.
     if kernel is None and not (switched_off or _compiling()):
         y = quick_group_norm(input, num_groups, weight, bias, eps, out)
         if y is not None:
