@@ -1,7 +1,8 @@
 """A training step (loss and all gradients) of a small GPT-2, with normkit's functions and with torch's.
 
 Pre-norm blocks with attention written out (a softmax of scores, as Hugging Face's "eager" attention has it), GELU, a
-vocabulary of 8192 and cross-entropy. The two steps differ in softmax, cross_entropy and layer_norm only. The optimizer's step is the same on both sides and left out.
+vocabulary of 8192 and cross-entropy. The two steps differ in softmax, cross_entropy and layer_norm only. The
+optimizer's step is the same on both sides and left out.
 """
 
 import math
