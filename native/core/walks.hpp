@@ -81,27 +81,22 @@ NK_INLINE void write_row(T* y, int64_t n, bool streamed, Value value) {
 
 // The same from the end to the start: after a forward pass over a row larger than the cache, its end is still there.
 template <class T, class Value>
-NK_INLINE void write_row_backwards(T* y, int64_t n, bool streamed, Value value) {
-    const int64_t head = streamed ? smaller(unaligned_head(y), n) : 0;
-    int64_t i = head + (n - head) / LANES * LANES;
+NK_INLINE void write_row_backwards(T* y, int64_t n, Value value) {
+    int64_t i = n / LANES * LANES;
     if (i < n) store_part(y + i, value(i, part(n - i)), part(n - i));
-    if (streamed) {
-        for (; i - head >= CHUNK; i -= CHUNK) {
-            const vf v0 = value(i - LANES, LANES), v1 = value(i - 2 * LANES, LANES);
-            const vf v2 = value(i - 3 * LANES, LANES), v3 = value(i - 4 * LANES, LANES);
-            stream(y + i - LANES, v0);
-            stream(y + i - 2 * LANES, v1);
-            stream(y + i - 3 * LANES, v2);
-            stream(y + i - 4 * LANES, v3);
-        }
-    }
-    for (; i - head >= 2 * LANES; i -= 2 * LANES) {
+    for (; i >= 2 * LANES; i -= 2 * LANES) {
         const vf v0 = value(i - LANES, LANES), v1 = value(i - 2 * LANES, LANES);
         store(y + i - LANES, v0);
         store(y + i - 2 * LANES, v1);
     }
-    for (; i > head; i -= LANES) store(y + i - LANES, value(i - LANES, LANES));
-    if (head > 0) store_part(y, value(0, static_cast<int>(head)), static_cast<int>(head));
+    if (i > 0) store(y, value(0, LANES));
+}
+
+// The second pass over a row: backwards, for its end is still in cache; of a row that is streamed out little is, and
+// memory is read faster forwards.
+template <class T, class Value>
+NK_INLINE void write_row_again(T* y, int64_t n, bool streamed, Value value) {
+    streamed ? write_row(y, n, true, value) : write_row_backwards(y, n, value);
 }
 
 template <class T>

@@ -59,7 +59,7 @@ NK_INLINE double gradient_sum(const Job& job, int64_t row, int64_t start, int64_
 template <class T, class Value>
 NK_INLINE void write_gradient_row(T* dx, int64_t n, bool streamed, Value value) {
     if (n <= 2048) return write_row(dx, n, streamed, value);
-    write_row_backwards(dx, n, streamed, value);
+    write_row_again(dx, n, streamed, value);
 }
 
 template <class T, bool High>

@@ -77,7 +77,7 @@ template <class T>
 void write_log_softmax(const Job& job, int64_t row, int64_t start, int64_t count, const Partial& whole) {
     const T* x = row_a<T>(job, row) + start;
     const RowLog minus_log(log_of(whole));
-    write_row_backwards(row_out<T>(job, row) + start, count, job.stream,
+    write_row_again(row_out<T>(job, row) + start, count, job.stream,
                         [&](int64_t i, int c) { return minus_log(load_up_to(x + i, c, 0.0f)); });
 }
 

@@ -186,7 +186,7 @@ void recompute_row(const T* x, T* y, int64_t n, bool streamed, const Partial& wh
     const float mantissa = static_cast<float>(frexp(1.0 / whole.sum, &exponent));
     const Reference r = reference_at(whole.reference - static_cast<float>(exponent));
     const vf gain = broadcast(mantissa * factor);
-    write_row_backwards(y, n, streamed, [&](int64_t i, int count) {
+    write_row_again(y, n, streamed, [&](int64_t i, int count) {
         return exponential_with<High, true>(load_up_to(x + i, count, MINUS_INFINITY), r.bias, r.floor, gain);
     });
 }

@@ -28,7 +28,7 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
 # From which size on the native kernel is the quicker one: planes of so many elements, in tensors of so many, without
 # and with a gradient. Below, what counts is the call, and what there is to do for each plane however small. Measured by
 # `normkit bench group_norm batch_channel_norm evonorm_s0 evonorm_b0 weight_standardize --threads 1`.
-_GROUP_NORM_FROM = {False: (196, 128 << 10), True: (784, 768 << 10)}
+_GROUP_NORM_FROM = {False: (196, 128 << 10), True: (784, 4 << 20)}
 _LEAST_PLANE = {"evonorm_s0": 2, "evonorm_b0": 4, "batch_channel_norm": 16}
 _MANY_PLANES = 8 << 10  # elements from which on planes below that are too many
 _SHORT_FILTER = 9
