@@ -39,6 +39,8 @@ def supports(
         return f"it takes class indices (int64), not {target.dtype}"
     if input.numel() == 0:
         return "there is nothing to compute"
+    if target._is_zerotensor() or input._is_zerotensor() or (weight is not None and weight.is_neg()):
+        return "a tensor's memory does not hold its elements"
     if weight is not None and (not weight.is_cpu or (weight.requires_grad and torch.is_grad_enabled())):
         return "the weight is on another device or asks for a gradient"
     if input.ndim > 2 and _as_rows(input) is None:
@@ -70,7 +72,7 @@ def cross_entropy(
     assert rows is not None, "supports() has said that the classes are neighbours"
     if rows.stride(1) != 1 or rows.stride(0) < rows.shape[1]:
         rows = rows.contiguous()
-    flat = target if target.ndim == 1 and target.is_contiguous() else target.reshape(-1)
+    flat = target.reshape(-1).contiguous()
     if weight is not None:
         weight = weight.detach().to(torch.float32).contiguous()
     settings = Settings(ignore_index, reduction, label_smoothing)

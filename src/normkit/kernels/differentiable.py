@@ -41,7 +41,7 @@ def plain(tensor: Tensor) -> bool:
     """Whether the tensor's elements are in dense CPU memory at its address."""
     if type(tensor) not in (Tensor, Parameter) or not tensor.is_cpu or tensor.layout is not torch.strided:
         return False
-    return not (tensor.is_neg() or is_legacy_batchedtensor(tensor))  # the latter: autograd.grad(is_grads_batched=True)
+    return not (tensor.is_neg() or tensor._is_zerotensor() or is_legacy_batchedtensor(tensor))  # is_grads_batched=True
 
 
 def recorded(*tensors: Tensor | None) -> bool:

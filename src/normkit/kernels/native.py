@@ -85,6 +85,13 @@ if AVAILABLE:
 # else, and where a dispatch mode is at work. An `out` must have the shape of the result. None in place of the function:
 # torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
+
+
+def _watchers() -> int:
+    """How many dispatch modes, and torch.jit.trace, look at what torch does: a kernel at an address is not seen."""
+    return int(torch._C._len_torch_dispatch_stack()) + (torch._C._get_tracing_state() is not None)
+
+
 # The same for group norm, and for the row norms forward and backward; see `native/python/{planes,norms}.hpp`.
 group_norm_rows: Callable[..., Tensor | None] | None = None
 norm_rows: Callable[..., Any] | None = None
@@ -95,7 +102,7 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         torch.nn.Parameter,
         torch.empty_like,
         torch.empty,
-        torch._C._len_torch_dispatch_stack,
+        _watchers,
         torch.get_num_threads,
         Tensor.__dlpack_c_exchange_api__,
     )

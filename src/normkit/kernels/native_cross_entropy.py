@@ -54,9 +54,9 @@ def cross_entropy(
     """
     rows = x.shape[0]
     none = settings.reduction == "none"
-    loss = torch.empty(rows if none else (), dtype=torch.float32)
+    loss = torch.empty(rows if none else (), dtype=torch.float32, device="cpu")
     # Where only their sum is asked for, the rows' losses lie behind the pairs: an allocation costs as much as a row.
-    kept = torch.empty((2 if none else 3, rows), dtype=torch.float32)
+    kept = torch.empty((2 if none else 3, rows), dtype=torch.float32, device="cpu")
     losses, total = (loss.data_ptr(), 0) if none else (kept.data_ptr() + 8 * rows, loss.data_ptr())
     _native.cross_entropy(*_common(x, target, weight, kept, settings), losses, total, torch.get_num_threads())
     return (loss if x.dtype is torch.float32 else loss.to(x.dtype)), kept

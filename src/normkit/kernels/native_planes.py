@@ -338,11 +338,11 @@ def _statistics(training: bool, style: str) -> int:
 
 
 def _doubles(count: int, keep: bool) -> Tensor | None:
-    return torch.empty(count, dtype=torch.float64) if keep else None
+    return torch.empty(count, dtype=torch.float64, device="cpu") if keep else None
 
 
 def _floats(*shape: int) -> Tensor:
-    return torch.empty(shape, dtype=torch.float32)
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _wide(parameter: Tensor | None) -> Tensor | None:

@@ -266,4 +266,4 @@ def is_plain(tensor: Tensor) -> bool:
     """Whether the tensor's address is where its elements are, and a result may be computed behind torch's back."""
     if tracing() or forward_ad._current_level >= 0 or type(tensor) not in (Tensor, Parameter):
         return False
-    return not (tensor.is_neg() or is_legacy_batchedtensor(tensor))  # the latter: autograd.grad(is_grads_batched=True)
+    return not (tensor.is_neg() or tensor._is_zerotensor() or is_legacy_batchedtensor(tensor))  # is_grads_batched=True
