@@ -68,8 +68,9 @@ PyObject* py_norm_backward(PyObject*, PyObject* const* given, Py_ssize_t count) 
 const float* row_parameter(PyObject* object, int64_t size, bool& failed) {
     if (object == Py_None) return nullptr;
     DenseRows row;
+    DlpackTensor view;
     const bool fits = is_tensor(object) && dense_rows(torch.view, object, row) && row.count == 1 &&
-                      row.size == size && row.storage == FLOAT32;
+                      row.size == size && row.storage == FLOAT32 && torch.view(object, &view) == 0 && view.ndim == 1;
     failed = failed || !fits;
     return fits ? reinterpret_cast<const float*>(row.data) : nullptr;
 }
@@ -124,7 +125,7 @@ PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     DenseRows rows, added, summed, fresh;
     bool failed = !torch.view || !is_tensor(x) || !(job.eps >= 0.0);
     failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, x, rows);
-    failed = failed || (given[2] != Py_None && !is_shape_of(given[2], rows.size));
+    failed = failed || (given[2] == Py_None ? operation != COMPRESSED_NORM : !is_shape_of(given[2], rows.size));
     if (!failed) job.weight = row_parameter(given[3], rows.size, failed);
     if (!failed) job.bias = row_parameter(given[4], rows.size, failed);
     if (!failed && residual != Py_None) {

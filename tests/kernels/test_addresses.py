@@ -58,3 +58,30 @@ def test_torch_jit_trace_sees_what_is_computed(name: str) -> None:
         jaxtyping.config.update("jaxtyping_disable", False)
     x = torch.randn(4, 64)
     torch.testing.assert_close(traced(x), call(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_sum_of_tensors_that_need_no_gradient_needs_none() -> None:
+    x, w = torch.randn(4, 8), torch.randn(8, requires_grad=True)
+    y, summed = F.layer_norm(x, (8,), w, residual=x, prenorm=True)
+    assert y.requires_grad
+    assert not summed.requires_grad
+    y.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 1, 8)])
+def test_parameters_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    x, w = torch.randn(2, 8), torch.ones(shape)
+    for call in (lambda: F.layer_norm(x, (8,), w), lambda: F.crms_norm(x, w), lambda: F.group_norm(x, 2, w)):
+        with pytest.raises(ValueError, match="weight must"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_of_pairs_stay_finite(dtype: torch.dtype) -> None:
+    x = torch.zeros(2, 4096, dtype=dtype)
+    x[1] = -torch.inf
+    x.requires_grad_()
+    (F.softmax_pair(x)[0] * 2e5).sum().backward()
+    assert x.grad.isfinite().all()
+    assert (x.grad[1] == 0).all()
+    assert (x.grad[0] > 0).all()

@@ -196,6 +196,8 @@ class _SumNorm(torch.autograd.Function):
         y, summed, scales = computed
         ctx.save_for_backward(summed, weight, bias, scales)
         ctx.set_materialize_grads(False)
+        if not (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):
+            ctx.mark_non_differentiable(summed)
         ctx.how = how
         return y, summed
 

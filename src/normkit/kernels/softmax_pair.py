@@ -68,7 +68,10 @@ class _Pair(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         x, mantissa = ctx.saved_tensors
-        factor = (grads[0] * mantissa).to(x.dtype)
+        wide, factor = x.float(), grads[0] * mantissa  # a half type may not hold the factor
+        masked = (mantissa == 0).unsqueeze(-1)  # rows of −inf throughout, which nothing moves
         if torch.is_grad_enabled() or not is_plain(grads[0]):
-            return factor.unsqueeze(-1) * x.softmax(-1)
-        return native.logsumexp_backward(x, mantissa, factor, x.ndim - 1)
+            dx = factor.unsqueeze(-1) * wide.softmax(-1)
+        else:
+            dx = native.logsumexp_backward(wide, mantissa, factor, x.ndim - 1)
+        return dx.masked_fill(masked, 0.0).to(x.dtype)

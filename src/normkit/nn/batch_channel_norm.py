@@ -99,8 +99,7 @@ class BatchChannelNorm2d(nn.Module):
         speed: float | Tensor = 0.0
         if bn.training:
             speed = bn.momentum if self.style == "batch" else bn.share_of(input.shape[0])
-            bn.num_batches_tracked.add_(1)
-        return batch_channel_norm(
+        y = batch_channel_norm(
             input,
             bn.running_mean,
             bn.running_var,
@@ -114,6 +113,9 @@ class BatchChannelNorm2d(nn.Module):
             speed,
             self.eps,
         )
+        if bn.training:
+            bn.num_batches_tracked.add_(1)
+        return y
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in [name for name in state_dict if name.startswith(f"{prefix}pbn.")]:
@@ -128,6 +130,8 @@ class BatchChannelNorm2d(nn.Module):
 def _is_plain(bn: nn.Module, eps: float) -> bool:
     """Whether calling `bn` does no more than the equation says, so that one operation can do both halves."""
     if bn._forward_hooks or bn._forward_pre_hooks or bn._backward_hooks or bn._backward_pre_hooks:
+        return False
+    if "forward" in bn.__dict__:
         return False
     if type(bn) is EstBatchNorm2d:
         return bn.eps == eps and not (bn.training and (bn.sync or bn.debias))
