@@ -205,6 +205,8 @@ constexpr Constant CONSTANTS[] = {
     {"TWO_PASS_PAPER", static_cast<long>(TWO_PASS_PAPER) << PATH_SHIFT},
     {"THREE_PASS_RELOAD", static_cast<long>(THREE_PASS_RELOAD) << PATH_SHIFT},
     {"THREE_PASS_RECOMPUTE", static_cast<long>(THREE_PASS_RECOMPUTE) << PATH_SHIFT},
+    {"TINY_PLANE", TINY_PLANE},
+    {"MANY_PLANES", MANY_PLANES},
     {"HIGH", HIGH},
     {"MASKED_ZERO", MASKED_ZERO},
     {"DETERMINISTIC", DETERMINISTIC},

@@ -47,8 +47,8 @@ PyObject* py_planes(PyObject*, PyObject* const* given, Py_ssize_t count) {
     return outcome_of(job.batch * job.channels * job.size, [&] { return run(job, static_cast<int>(threads)); });
 }
 
-// Many planes of so few elements are torch's: `normkit bench group_norm`.
-constexpr int64_t TINY_PLANE = 8, FEW_ELEMENTS = 8 << 10;
+// Planes of so few elements in a tensor of more than so many are torch's: `normkit bench group_norm`. Python reads them.
+constexpr int64_t TINY_PLANE = 9, MANY_PLANES = 8 << 10;
 
 // group_norm_rows(x, groups, weight, bias, eps, out) -> y, or None where these are not plainly a dense tensor (batch,
 // channels, ...) of a float type on the CPU, a count that divides its channels, and float32 parameters of one value for
@@ -71,7 +71,7 @@ PyObject* py_group_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count
         job.channels = rows.size;
         job.size = rows.inner;
         failed = view.ndim < 2 || job.channels % job.groups != 0 || job.channels / job.groups * job.size == 1 ||
-                 (job.size <= TINY_PLANE && rows.elements() > FEW_ELEMENTS);
+                 (job.size <= TINY_PLANE && rows.elements() > MANY_PLANES);
     }
     if (!failed) job.weight = row_parameter(given[2], job.channels, failed);
     if (!failed) job.bias = row_parameter(given[3], job.channels, failed);

@@ -9,13 +9,8 @@
 #include <string>
 #include <vector>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "dispatch.hpp"
+#include "guarded.hpp"
 #include "norms/norms.hpp"
-
-using namespace normkit;
 
 namespace {
 
@@ -24,37 +19,20 @@ typedef std::vector<double> Doubles;
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 constexpr double EPS = 1e-5;
 
-int failures = 0;
-
-void check(bool holds, const std::string& what) {
-    if (holds) return;
-    ++failures;
-    std::printf("FAILED [%s] %s\n", active_kernels()->name, what.c_str());
-}
-
 // `bytes` of memory, all ones (a NaN in every format), against the upper or the lower of two pages that may not be
 // touched.
-class Guarded {
+class Poisoned {
 public:
-    Guarded(int64_t bytes, bool at_end) : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
-        const size_t size = static_cast<size_t>(bytes);
-        inner_ = (size + page_ - 1) / page_ * page_ + page_;
-        base_ = static_cast<char*>(
-            mmap(nullptr, inner_ + 2 * page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-        mprotect(base_, page_, PROT_NONE);
-        mprotect(base_ + page_ + inner_, page_, PROT_NONE);
-        start_ = at_end ? base_ + page_ + inner_ - size : base_ + page_;
-        std::memset(start_, 0xff, size);
+    Poisoned(int64_t bytes, bool at_end)
+        : memory_(static_cast<size_t>(bytes + 3) / 4, at_end), start_(reinterpret_cast<char*>(memory_.get())) {
+        if (at_end) start_ += (4 - bytes % 4) % 4;
+        std::memset(start_, 0xff, static_cast<size_t>(bytes));
     }
-    ~Guarded() { munmap(base_, inner_ + 2 * page_); }
-    Guarded(const Guarded&) = delete;
-    Guarded& operator=(const Guarded&) = delete;
     void* get() const { return start_; }
     float* floats() const { return reinterpret_cast<float*>(start_); }
 
 private:
-    size_t page_, inner_;
-    char* base_;
+    Guarded memory_;
     char* start_;
 };
 
@@ -277,7 +255,7 @@ private:
 
     Case given_;
     int64_t size_;
-    Guarded x_, residual_, sum_, y_, dy_, ds_, dx_, weight_, bias_, d_weight_, d_bias_, scales_;
+    Poisoned x_, residual_, sum_, y_, dy_, ds_, dx_, weight_, bias_, d_weight_, d_bias_, scales_;
 };
 
 // --- the tests ---
@@ -301,7 +279,7 @@ void test_shape(int64_t rows, int64_t dim, bool at_end) {
 void test_sum_that_is_not_kept(int64_t dim) {
     for (const Storage storage : {FLOAT32, BFLOAT16}) {
         const int64_t bytes = 5 * dim * bytes_of(storage);
-        const Guarded x(bytes, true), residual(bytes, true), sum(bytes, true), kept(bytes, true), dropped(bytes, true);
+        const Poisoned x(bytes, true), residual(bytes, true), sum(bytes, true), kept(bytes, true), dropped(bytes, true);
         fill(x.get(), storage, 5 * dim, 1);
         fill(residual.get(), storage, 5 * dim, 2);
         NormJob job = {};
@@ -407,15 +385,4 @@ void test_all() {
 
 }  // namespace
 
-int main() {
-    for (const KernelTable* const* table = implementations(); *table; ++table) {
-        if (!(*table)->supported()) {
-            std::printf("%s: not on this processor\n", (*table)->name);
-            continue;
-        }
-        use_kernels((*table)->name);
-        test_all();
-        std::printf("%s: %d failures\n", (*table)->name, failures);
-    }
-    return failures ? 1 : 0;
-}
+int main() { return run_everywhere(test_all); }

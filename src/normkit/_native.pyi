@@ -17,6 +17,9 @@ FLOAT32: int
 BFLOAT16: int
 FLOAT16: int
 
+TINY_PLANE: int
+MANY_PLANES: int
+
 HIGH: int
 MASKED_ZERO: int
 DETERMINISTIC: int

@@ -39,8 +39,9 @@ def cross_entropy(
     """−log of the probability that softmax(input) gives the target, as `torch.nn.functional.cross_entropy`.
 
     Class indices on float32, bfloat16 or float16 rows on a CPU take two passes over the logits, forward and backward
-    together, and no memory of their size but the gradient; other dtypes, orders of memory, devices, and probabilities
-    as targets go to torch. A row with a NaN or +inf in it and a row that is all −inf give NaN, as in torch.
+    together, and no memory of their size but the gradient; other dtypes, orders of memory, devices, probabilities as
+    targets, and small calls with weights, in half types or without a reduction go to torch. A row with a NaN or +inf in
+    it and a row that is all −inf give NaN, as in torch.
 
     Args:
         input: logits, shape (classes), (batch, classes) or (batch, classes, d1, …).
@@ -55,7 +56,7 @@ def cross_entropy(
         out: receives the loss; same shape and dtype as the loss.
 
     Raises:
-        TypeError: the input is no float tensor, or the target neither int64 nor float.
+        TypeError: the input is no float tensor, or the target neither int64 (or uint8) nor float.
         IndexError: a target is neither a class nor `ignore_index`.
         ValueError: the reduction is unknown; `label_smoothing` is not in [0, 1]; the target or the weight has another
             shape; `out` does not fit or a gradient is asked for as well.

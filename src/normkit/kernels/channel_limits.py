@@ -25,10 +25,11 @@ def supports(op: str, input: Tensor, *args: Any) -> str | None:
     return objection(input, args, native_planes.DTYPES) or _own_objection(op, args)
 
 
-# From which size on the native kernel is the quicker one: planes of so many elements, in tensors of so many, without
-# and with a gradient. Below, what counts is the call, and what there is to do for each plane however small. Measured by
+# From which size on the native kernel is the quicker one. Below, what counts is the call, and what there is to do for
+# each plane however small. Group norm without a gradient has the limits of its quick call; with one: planes of so many
+# elements, in tensors of so many. Measured by
 # `normkit bench group_norm batch_channel_norm evonorm_s0 evonorm_b0 weight_standardize --threads 1`.
-_GROUP_NORM_FROM = {False: (196, 128 << 10), True: (784, 4 << 20)}
+_GROUP_NORM_RECORDED_FROM = (784, 4 << 20)
 _LEAST_PLANE = {"evonorm_s0": 2, "evonorm_b0": 4, "batch_channel_norm": 16}
 _MANY_PLANES = 8 << 10  # elements from which on planes below that are too many
 _SHORT_FILTER = 9
@@ -47,11 +48,19 @@ def prefers(op: str, input: Tensor, *args: Any) -> str | None:
     elements = input.numel()
     size = elements // (input.shape[0] * input.shape[1])
     if op == "group_norm":
-        least_size, least = _GROUP_NORM_FROM[recorded]
-        small = size < least_size or elements < least
-        return f"torch is quicker below {least} elements, and for planes of less than {least_size}" if small else None
+        return _prefers_group_norm(size, elements, recorded)
     if size < _LEAST_PLANE[op] and elements > _MANY_PLANES:
         return f"torch is quicker for planes of less than {_LEAST_PLANE[op]} elements"
+    return None
+
+
+def _prefers_group_norm(size: int, elements: int, recorded: bool) -> str | None:
+    if recorded:
+        least_size, least = _GROUP_NORM_RECORDED_FROM
+        small = size < least_size or elements < least
+        return f"torch is quicker below {least} elements, and for planes of less than {least_size}" if small else None
+    if size <= native_planes.TINY_PLANE and elements > native_planes.MANY_PLANES:
+        return f"torch is quicker for planes of up to {native_planes.TINY_PLANE} elements"
     return None
 
 

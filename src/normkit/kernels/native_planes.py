@@ -15,6 +15,7 @@ if AVAILABLE:
     from normkit import _native
 
     _planes = _native.planes
+    TINY_PLANE, MANY_PLANES = _native.TINY_PLANE, _native.MANY_PLANES
 
 __all__ = [
     "DTYPES",
