@@ -19,7 +19,7 @@ from normkit.kernels.arguments import check_eps, check_float
 from normkit.kernels.channels import check_groups
 from normkit.kernels.dispatch import tracing
 from normkit.nn._place import place_of
-from normkit.nn._ranks import summation_over_ranks
+from normkit.nn._ranks import Ranks, summation_over_ranks
 from normkit.nn._running import RunningStatistics, running_dtype
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class PowerNorm(RunningStatistics):
         self.num_features, self.group_num, self.eps = num_features, group_num, eps
         self.alpha_fwd, self.alpha_bwd, self.warmup_iters = alpha_fwd, alpha_bwd, warmup_iters
         self.variant, self.backward_scale, self.affine = variant, backward_scale, affine
-        self.channel_dim, self.sync, self.process_group = channel_dim, sync, process_group
+        self.channel_dim, self.sync, self._ranks = channel_dim, sync, Ranks(process_group)
         self._calls = 0
         weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype)) if affine else None
         bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype)) if affine else None
@@ -121,6 +121,11 @@ class PowerNorm(RunningStatistics):
         self.register_buffer("running_phi", torch.ones(num_features, device=device, dtype=wide))
         self.register_buffer("ema_gz", torch.zeros(num_features, device=device, dtype=wide))
         self.register_buffer("iters", torch.tensor(0, device=device))
+
+    @property
+    def process_group(self) -> "ProcessGroup | None":
+        """The ranks that share their statistics, as given."""
+        return self._ranks.group
 
     def reset_running_stats(self) -> None:
         """φ = 1, ema_gz = 0, iters = 0."""
