@@ -5,6 +5,7 @@ from normkit.models.character_model import character_model
 from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
+from normkit.models.sequence_batch_norm import SequenceBatchNorm
 from normkit.models.transformer import Transformer, TransformerEncoderLayer
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PlainConvNet",
     "PreActivationBlock",
     "ResNet",
+    "SequenceBatchNorm",
     "Transformer",
     "TransformerEncoderLayer",
     "character_model",
