@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from normkit.conversion import convert
 from normkit.diagnosis import diagnose
 from normkit.diagnosis.batch_noise import BatchNoise, _Noise
-from normkit.conversion import convert
 from normkit.models import SequenceBatchNorm, character_model
 from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, PowerNorm
 from tests.diagnosis.networks import convnet, images

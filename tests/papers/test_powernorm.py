@@ -1,6 +1,6 @@
 from normkit.papers import Context, Ledger, Records, Show, powernorm
 
-LOSSES = {  # (run, placement, batch): norm -> loss in evaluation, loss by batch statistics
+LOSSES = {  # (run, placement, batch): norm -> loss in evaluation, loss in training mode
     ("one_window", "post", 1): {"LN": (2.4, 2.4), "BN": (2.6, 2.62), "PN-V": (2.42, 2.42), "PN": (2.41, 2.41)},
     ("eight_windows", "post", 8): {"LN": (2.26, 2.26), "BN": (2.29, 2.35), "PN-V": (2.24, 2.26), "PN": (2.26, 2.27)},
     ("eight_windows", "pre", 8): {"LN": (2.36, 2.36), "PN": (2.31, 2.32), "PN, no layer scale": (2.6, 2.63)},
@@ -9,11 +9,13 @@ LOSSES = {  # (run, placement, batch): norm -> loss in evaluation, loss by batch
 
 def _verdicts(finite=True, gap=1e-13, **changed):
     records = [{"run": "gradient_norms", "seed": 0, "gap": gap}]
-    records.append({"run": "thousand_steps", "seed": 0, "finite": finite, "norm": "PN", "placement": "post", "batch": 1})
+    records.append(
+        {"run": "thousand_steps", "seed": 0, "finite": finite, "norm": "PN", "placement": "post", "batch": 1}
+    )
     for (run, placement, batch), norms in LOSSES.items():
         for norm, losses in norms.items():
-            loss, by_batch = changed.get(f"{placement}{batch}{norm}".replace(", no layer scale", "0"), losses)
-            figures = {"norm": norm, "placement": placement, "batch": batch, "loss": loss, "batch_loss": by_batch}
+            loss, other = changed.get(f"{placement}{batch}{norm}".replace(", no layer scale", "0"), losses)
+            figures = {"norm": norm, "placement": placement, "batch": batch, "loss": loss, "training_mode_loss": other}
             records.append({"run": run, "seed": 0, **figures})
     claim = Ledger("embedded", 1)
     powernorm.judge(Records(records), claim, Show())

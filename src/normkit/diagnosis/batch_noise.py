@@ -28,10 +28,11 @@ Szegedy 2015) pass, and the one or two images of Qiao et al. (2020, arXiv:1903.1
 average over batches with speed r: a stationary average of that kind has r/(2 − r) of one batch's variance. Its figure
 is √(r/(2 − r) · (E z² + Var(w_B)/(4σ⁴))), with w_B the batch's mean square: the noise of the estimate, measured at the
 same place (Var(w_B) from the samples). Even where single images differ as much as they can (E z² = 1), r ≤ 0.013 keeps
-it below 10 % at batch 1. What the estimate lags behind weights that move fast is not in it. PowerNorm (Shen et al. 2020,
-arXiv:2003.07845) is such a layer after its warm-up, with r = 1 − α, no mean, and the quadratic mean of its layer-scaled
-input in place of the variance; before, and in its variant PN-V, it normalises by the batch. A layer without batch
-statistics has the figure 0 by construction; it is listed so that before and after stand at the same places.
+it below 10 % at batch 1. What the estimate lags behind weights that move fast is not in it. PowerNorm (Shen et al.
+2020, arXiv:2003.07845) is such a layer after its warm-up, with r = 1 − α, no mean, and the quadratic mean of its
+layer-scaled input in place of the variance; before, and in its variant PN-V, it normalises by the batch. A layer
+without batch statistics has the figure 0 by construction; it is listed so that before and after stand at the same
+places.
 """
 
 import math
