@@ -12,6 +12,7 @@ from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
+from normkit.conversion.unified_norm import ToUnifiedNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ToEvoNormB0",
     "ToEvoNormS0",
     "ToGroupNorm",
+    "ToUnifiedNorm",
     "ToWeightStandardization",
     "convert",
     "load",

@@ -134,7 +134,13 @@ class UnifiedNorm(RunningStatistics):
         )
 
     def scale_and_shift(self) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
-        """What the layer is in evaluation: y = scale·x + shift for each channel, in float64."""
+        """What the layer is in evaluation: y = scale·x + shift for each channel, in float64.
+
+        Raises:
+            ValueError: it has no statistics yet.
+        """
+        if int(self.iters) == 0 and bool((self.running_var == 1).all()):
+            raise ValueError("UnifiedNorm: it has no statistics yet: train it, or fit it on data, before it is folded")
         scale = self.weight.detach().double() * (self.running_var.double() + self.eps).rsqrt()
         return scale, self.bias.detach().double()
 

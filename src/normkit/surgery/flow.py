@@ -24,6 +24,7 @@ class Step:
         function: of a function, the object that was called.
         arguments: of a function, its arguments that are no tensors (by keyword; positional ones by their number).
         shapes: of the tensors that came out; empty where the flow was traced without an example.
+        sources: of a module, the step that made each of its tensor arguments (by keyword; positional ones by number).
     """
 
     index: int
@@ -35,6 +36,7 @@ class Step:
     function: Callable[..., Any] | None = field(default=None, compare=False)
     arguments: dict[str | int, Any] = field(default_factory=dict, compare=False)
     shapes: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    sources: dict[str | int, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
