@@ -7,7 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-__all__ = ["Flow", "Step", "canonical_paths", "is_leaf"]
+__all__ = ["LAYERS", "Flow", "Step", "canonical_paths", "is_leaf"]
+
+LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+"""torch's own layers that hold sums and norms of their own: looked into where they run, closed to torch.fx."""
+
+_STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,7 @@ def is_leaf(module: nn.Module) -> bool:
     """
     if isinstance(module, torch.jit.ScriptModule):
         return True
-    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, nn.TransformerEncoder)
-    if isinstance(module, (*containers, nn.TransformerDecoder)):
+    if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, *_STACKS, *LAYERS)):
         return False
     own = type(module).__module__.startswith(("torch.nn.modules", "torch.ao.nn", "normkit.nn"))
     return own or set(module._modules) <= {"parametrizations"}

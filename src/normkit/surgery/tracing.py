@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from normkit.surgery.flow import Flow, Step, canonical_paths, is_leaf
+from normkit.surgery.flow import LAYERS, Flow, Step, canonical_paths, is_leaf
 
 __all__ = ["call", "trace"]
 
@@ -131,7 +131,7 @@ def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.
 
 class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_leaf(m)
+        return is_leaf(m) or isinstance(m, LAYERS)
 
 
 def _symbolic(model: nn.Module) -> Flow:
