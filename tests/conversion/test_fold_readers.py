@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from normkit import weights
 from normkit.conversion import ConversionError, ToUnifiedNorm, convert
 from normkit.models import Transformer
-from normkit.nn import UnifiedNorm
-from tests.conversion.instances import vectors
+from normkit.nn import PowerNorm, UnifiedNorm
+from tests.conversion.instances import encoder, vectors
 
 WIDTH = 16
 
@@ -114,6 +114,26 @@ def test_in_one_go_with_the_conversion() -> None:
     conversion = convert(net, [ToUnifiedNorm(), "fold"], data=[tokens(), tokens().flip(0)])
     assert conversion.kind == "calibrated"
     assert not [module for module in conversion.model.modules() if isinstance(module, (UnifiedNorm, nn.LayerNorm))]
+
+
+def test_torchs_encoder_is_folded() -> None:
+    """Its fused path would look for the eps of a norm that is an Identity now."""
+    torch.manual_seed(13)
+    net = nn.Sequential(encoder(), nn.Linear(WIDTH, 3)).eval()
+    folded = convert(convert(net, "unified-norm", data=vectors()).model, "fold", data=vectors())
+    assert folded.max_rel_diff < 1e-12
+    assert not folded.skipped
+
+
+def test_a_power_norm_without_layer_scale_is_folded_and_with_it_refused() -> None:
+    for groups in (0, 1):
+        net = nn.Sequential(PowerNorm(WIDTH, group_num=groups), nn.Linear(WIDTH, 3)).train()
+        net(vectors()[0])
+        if groups:
+            with pytest.raises(ConversionError, match="layer scale"):
+                convert(net.eval(), "fold", data=vectors())
+        else:
+            assert convert(net.eval(), "fold", data=vectors()).max_rel_diff < 1e-12
 
 
 class Summed(nn.Module):

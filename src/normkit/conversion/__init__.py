@@ -10,6 +10,7 @@ from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
+from normkit.conversion.powernorm import ToPowerNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
 from normkit.conversion.unified_norm import ToUnifiedNorm
@@ -32,6 +33,7 @@ __all__ = [
     "ToEvoNormB0",
     "ToEvoNormS0",
     "ToGroupNorm",
+    "ToPowerNorm",
     "ToUnifiedNorm",
     "ToWeightStandardization",
     "convert",

@@ -7,6 +7,7 @@ from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
 from normkit.models.qk_norm_attention import QKNormAttention
+from normkit.models.sequence_batch_norm import SequenceBatchNorm
 from normkit.models.transformer import Transformer
 from normkit.models.transformer_decoder_layer import TransformerDecoderLayer
 from normkit.models.transformer_encoder_layer import TransformerEncoderLayer
@@ -21,6 +22,7 @@ __all__ = [
     "PreActivationBlock",
     "QKNormAttention",
     "ResNet",
+    "SequenceBatchNorm",
     "Transformer",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",

@@ -5,7 +5,7 @@ Yang et al. 2022 (arXiv:2208.01313), section 3; the steps are those of the autho
 """
 
 from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,10 +15,10 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.unified_statistics import Channels, Step, advance, smoothed_gradient
 
-__all__ = ["OverRanks", "gradients", "mean_square", "scaled", "unified_norm"]
+__all__ = ["Reduce", "gradients", "mean_square", "scaled", "unified_norm"]
 
-OverRanks = Callable[[Tensor, Tensor], Tensor]
-"""Sum (C) and count of this process → the mean over all processes."""
+Reduce = Callable[[Tensor], Tensor]
+"""Adds a tensor up over the ranks whose batches are one."""
 
 
 def unified_norm(
@@ -37,7 +37,7 @@ def unified_norm(
     warmup_iters: int = 4000,
     outlier_filtration: bool = False,
     eps: float = 1e-5,
-    over_ranks: OverRanks | None = None,
+    reduce: Reduce | None = None,
 ) -> Float[Tensor, "*batch channels"]:
     """y = γ x / sqrt(σ² + ε) + β; σ² the smoothed statistic in training, which moves the state, else `running_var`."""
     if not training:
@@ -47,20 +47,18 @@ def unified_norm(
     assert buffer_gz is not None
     assert iters is not None
     assert skip_counter is not None
-    average = _alone if over_ranks is None else over_ranks
     with torch.no_grad():
-        square = mean_square(input.detach(), pad_mask, average)
+        square = mean_square(input.detach(), pad_mask, reduce)
         step = advance(
             square, running_var, buffer_x2, iters, skip_counter, momentum, warmup_iters, outlier_filtration, eps
         )
-    return _UnifiedNorm.apply(input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, average)
+    return _UnifiedNorm.apply(input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, reduce)
 
 
 class _UnifiedNorm(torch.autograd.Function):
     """The step's scale and shift forwards; backwards the authors' approximation, which moves the gradient's state."""
 
     @staticmethod
-    @no_type_check
     def forward(
         input: Tensor,
         weight: Tensor,
@@ -73,19 +71,17 @@ class _UnifiedNorm(torch.autograd.Function):
         buffer_gz: Tensor,
         momentum: float,
         warmup_iters: int,
-        average: OverRanks,
+        reduce: Reduce | None,
     ) -> Tensor:
         return scaled(input, rstd, weight, bias)
 
     @staticmethod
-    @no_type_check
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:7])
         # Not saved: two forward passes may precede their backward passes, and each of these moves the state.
         ctx.ema_gz, ctx.buffer_gz, *ctx.options = inputs[7:]
 
     @staticmethod
-    @no_type_check
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, _, *step = ctx.saved_tensors
@@ -99,7 +95,7 @@ def scaled(input: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (x * rstd * weight + bias).to(input.dtype)
 
 
-def mean_square(input: Tensor, pad_mask: Tensor | None, average: OverRanks) -> Tensor:
+def mean_square(input: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
     """S, the mean of x² over the positions that are no padding; NaN where it overflows.
 
     An infinite statistic would turn every finite value into a silent 0.
@@ -110,7 +106,7 @@ def mean_square(input: Tensor, pad_mask: Tensor | None, average: OverRanks) -> T
     else:
         x = x.masked_fill(pad_mask.unsqueeze(-1), 0)
         count = (~pad_mask).sum().to(x.dtype)
-    square = average(_over_positions(x.square()), count)
+    square = _mean(_over_positions(x.square()), count, reduce)
     return square + (square - square)
 
 
@@ -123,7 +119,7 @@ def gradients(
     buffer_gz: Tensor,
     momentum: float,
     warmup_iters: int,
-    average: OverRanks,
+    reduce: Reduce | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """∂x = (γ r ∂y − e z)/sqrt(σ² + ε), ∂γ = Σ ∂y r z, ∂β = Σ ∂y, z the normalised input; moves e and its window."""
     x, gy = (each.to(statistics_dtype(input.dtype)) for each in (input, gradient))
@@ -131,7 +127,7 @@ def gradients(
     along = _over_positions(gy * z)
     count = torch.full((), x[..., 0].numel(), dtype=x.dtype, device=x.device)
     gain = weight * step.ratio
-    pull = smoothed_gradient(gain * average(along, count), step, ema_gz, buffer_gz, momentum, warmup_iters)
+    pull = smoothed_gradient(gain * _mean(along, count, reduce), step, ema_gz, buffer_gz, momentum, warmup_iters)
     grad_x = (gy * gain - z * pull) * step.rstd
     grad_weight, grad_bias = along * step.ratio, _over_positions(gy)
     return grad_x.to(input.dtype), grad_weight.to(weight.dtype), grad_bias.to(weight.dtype)
@@ -141,5 +137,8 @@ def _over_positions(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1]).sum(0)
 
 
-def _alone(total: Tensor, count: Tensor) -> Tensor:
-    return total / count
+def _mean(total: Tensor, count: Tensor, reduce: Reduce | None) -> Tensor:
+    if reduce is None:
+        return total / count
+    whole = reduce(torch.cat([total, count.reshape(1)]))
+    return whole[:-1] / whole[-1]
