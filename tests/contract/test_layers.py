@@ -239,8 +239,9 @@ def test_forward_derivative(instance: Instance, training: bool) -> None:
         y = functional_call(layer, (parameters, buffers), (x,))
         return (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)).sum()
 
-    _, pushed = torch.func.jvp(function, (x,), (along,))
-    assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
+    with may_fail(instance, "forward derivative", training):
+        _, pushed = torch.func.jvp(function, (x,), (along,))
+        assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
 
 
 @every_instance
@@ -333,5 +334,5 @@ def may_fail(instance: Instance, check: str, training: bool) -> Iterator[None]:
     if pattern is None:
         yield
         return
-    with pytest.raises((RuntimeError, ValueError), match=pattern):
+    with pytest.raises((RuntimeError, ValueError), match=pattern):  # NotImplementedError is a RuntimeError
         yield

@@ -184,6 +184,19 @@ def open_net() -> nn.Module:
     return pointwise(nn.ReLU(), even_images(), (1.0,), 5.0)
 
 
+def shuffled_vectors() -> list[Tensor]:
+    """One vector, its entries in another order at each position: LayerNorm finds the same moments everywhere."""
+    generator = torch.Generator().manual_seed(8)
+    vector = torch.randn(16, generator=generator, dtype=torch.float64) * 2 + 0.7
+    return [torch.stack([vector[torch.randperm(16, generator=generator)] for _ in range(21)]).view(3, 7, 16)] * 2
+
+
+def normed_map() -> nn.Module:
+    """LayerNorm and a linear map, in float64: on vectors that all have the same moments the norm is affine."""
+    torch.manual_seed(15)
+    return excite(nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 5), nn.Tanh())).double()
+
+
 def centred_encoder() -> nn.Module:
     """A stream whose positions have no mean is read alike by LayerNorm and by PowerNorm's layer scale.
 
@@ -215,5 +228,6 @@ PATIENTS: dict[str, Patient] = {
     "powernorm": Patient(lambda: encoder(norm_first=False), vectors, Patient(centred_encoder, centred_vectors)),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
+    "unified-norm": Patient(encoder, vectors, Patient(normed_map, shuffled_vectors)),
     "weight-standardization": Patient(residual_net, images, _AFFINE),
 }

@@ -26,7 +26,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "region-norm",
             "self-distillation",
             "stain-foundation",
-            "unified-norm",
             "unmix-tns",
             "weight-compander",
             "weighted-capsnet",

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, PowerNorm
+from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, PowerNorm, UnifiedNorm
 
 SIZES = (3, 1)  # the ranks' batches differ in size
 
@@ -30,6 +30,7 @@ def layers(sync: bool) -> list[torch.nn.Module]:
         EstBatchNorm2d(4, 0.1, **options),
         PowerNorm(4, warmup_iters=1, group_num=2, **power),
         PowerNorm(4, variant="pn-v", group_num=0, **power),
+        UnifiedNorm(3, warmup_iters=0, **options),
     ]
 
 

@@ -13,6 +13,7 @@ from normkit.conversion.group_norm import ToGroupNorm
 from normkit.conversion.powernorm import ToPowerNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
+from normkit.conversion.unified_norm import ToUnifiedNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ToEvoNormS0",
     "ToGroupNorm",
     "ToPowerNorm",
+    "ToUnifiedNorm",
     "ToWeightStandardization",
     "convert",
     "load",

@@ -15,6 +15,7 @@ from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.power_norm import PowerNorm
 from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.softmax import LogSoftmax, Softmax
+from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 
 __all__ = [
     "BatchChannelNorm2d",
@@ -29,5 +30,7 @@ __all__ = [
     "PowerNorm",
     "RMSNorm",
     "Softmax",
+    "UnifiedNorm",
+    "reset_warmup",
     "set_estimate_speed",
 ]
