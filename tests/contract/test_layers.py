@@ -138,9 +138,9 @@ def test_modes(instance: Instance) -> None:
     assert_same_state(layer, before, 0)
     layer.train()(x)
     has_state = any("running" in name for name in before) and getattr(layer, "apply_act", True)
-    moved = [name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])]
+    moved = {name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])}
     assert bool(moved) == has_state
-    assert all("running" in name or "num_batches" in name for name in moved)
+    assert moved <= {name for name, _ in layer.named_buffers()}
     if not has_state:
         assert torch.equal(layer.train()(x), layer.eval()(x))
 
@@ -231,8 +231,9 @@ def test_forward_derivative(instance: Instance, training: bool) -> None:
         y = functional_call(layer, (parameters, buffers), (x,))
         return (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)).sum()
 
-    _, pushed = torch.func.jvp(function, (x,), (along,))
-    assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
+    with may_fail(instance, "forward derivative", training):
+        _, pushed = torch.func.jvp(function, (x,), (along,))
+        assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
 
 
 @every_instance
@@ -325,5 +326,5 @@ def may_fail(instance: Instance, check: str, training: bool) -> Iterator[None]:
     if pattern is None:
         yield
         return
-    with pytest.raises((RuntimeError, ValueError), match=pattern):
+    with pytest.raises((RuntimeError, ValueError), match=pattern):  # NotImplementedError is a RuntimeError
         yield

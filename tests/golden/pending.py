@@ -27,7 +27,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "region-norm",
             "self-distillation",
             "stain-foundation",
-            "unified-norm",
             "unmix-tns",
             "weight-compander",
             "weighted-capsnet",

@@ -63,6 +63,14 @@ _BATCH_STATISTICS = {"vmap train": "aten::lerp_|updated in place"}
 _CONSTANT_ESTIMATES = {"gradcheck train": "Jacobian mismatch", "gradgradcheck train": "Jacobian mismatch"}
 _EST = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "estbn_moving_speed")
 _BN = _EST[:-1]
+_UNIFIED = ("weight", "bias", "running_var", "ema_gz", "buffer_x2", "buffer_gz", "iters", "skip_counter")
+# The method's own: the backward pass is an approximation, affine in the gradient, which moves a state.
+_APPROXIMATE_GRADIENT = {
+    "gradcheck train": "Backward is not reentrant",
+    "gradgradcheck train": "Jacobian mismatch",
+    "forward derivative train": "jvp function",
+    "vmap train": "broadcast shape",
+}
 
 INSTANCES = [
     Instance(partial(nn.LayerNorm, 5), (3, 4, 5), ("weight", "bias")),
@@ -95,5 +103,13 @@ INSTANCES = [
         ("weight", "bias", *(f"bn.{name}" for name in _BN)),
         _ONE_MAP | _BATCH_STATISTICS,
         label="batch",
+    ),
+    Instance(partial(nn.UnifiedNorm, 5), (3, 4, 5), _UNIFIED, _APPROXIMATE_GRADIENT),
+    Instance(
+        partial(nn.UnifiedNorm, 5, (2, 3), 0, outlier_filtration=True, momentum=0.5),
+        (3, 5),
+        _UNIFIED,
+        _APPROXIMATE_GRADIENT,
+        label="filter",
     ),
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from normkit.nn import EstBatchNorm2d, EvoNorm2dB0
+from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, UnifiedNorm
 
 SIZES = (3, 1)  # the ranks' batches differ in size
 
@@ -23,14 +23,14 @@ def upstream() -> torch.Tensor:
 
 def layers(sync: bool) -> list[torch.nn.Module]:
     options = {"sync": sync, "dtype": torch.float64}
-    return [EvoNorm2dB0(4, **options), EstBatchNorm2d(4, 0.1, **options)]
+    return [EvoNorm2dB0(4, **options), EstBatchNorm2d(4, 0.1, **options), UnifiedNorm(3, warmup_iters=0, **options)]
 
 
 def run(layer: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor) -> list[torch.Tensor]:
     leaf = x.clone().requires_grad_()
     y = layer(leaf)
     y.backward(gradient)
-    return [y.detach(), leaf.grad, *(buffer for name, buffer in layer.named_buffers() if "running" in name)]
+    return [y.detach(), leaf.grad, *(buffer for buffer in layer.buffers() if buffer.is_floating_point())]
 
 
 def work(rank: int, folder: str) -> None:

@@ -16,6 +16,7 @@ from normkit.functional.logsumexp import logsumexp
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
 from normkit.functional.softmax_pair import merge_pairs, softmax_pair
+from normkit.functional.unified_norm import unified_norm
 from normkit.functional.weight_standardize import weight_standardize
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "rms_norm",
     "softmax",
     "softmax_pair",
+    "unified_norm",
     "weight_standardize",
 ]

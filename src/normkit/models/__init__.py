@@ -1,6 +1,7 @@
 """Networks that more than one room needs: small, written plainly, their normaliser by factory."""
 
 from normkit.models.basic_resnet import BasicBlock, BasicResNet, resnet
+from normkit.models.character_model import character_model
 from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
@@ -15,5 +16,6 @@ __all__ = [
     "ResNet",
     "Transformer",
     "TransformerEncoderLayer",
+    "character_model",
     "resnet",
 ]

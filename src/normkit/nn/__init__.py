@@ -14,6 +14,7 @@ from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.softmax import LogSoftmax, Softmax
+from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 
 __all__ = [
     "BatchChannelNorm2d",
@@ -27,5 +28,7 @@ __all__ = [
     "LogSoftmax",
     "RMSNorm",
     "Softmax",
+    "UnifiedNorm",
+    "reset_warmup",
     "set_estimate_speed",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 from normkit.kernels.moments import moments
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["moments_of", "moments_over_ranks"]
+__all__ = ["mean_over_ranks", "moments_of", "moments_over_ranks"]
 
 
 def moments_of(input: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -32,3 +32,12 @@ def moments_over_ranks(input: Tensor) -> tuple[Tensor, Tensor, int]:
     overall = (share * means).sum(0)
     spread = (share * (variances + (means - overall) ** 2)).sum(0)
     return overall, spread, int(counts.sum())
+
+
+def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
+    """The mean (C) over all ranks from each one's sum (C) and count; no gradient passes."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return total / count
+    whole = torch.cat([total, count.reshape(1)])
+    dist.all_reduce(whole)
+    return whole[:-1] / whole[-1]
