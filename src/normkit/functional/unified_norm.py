@@ -142,4 +142,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(5, 3), normal(3), normal(3), normal(3).exp(), momentum=0.5, eps=1e-3)
 
 
-UNIFIED_NORM = Op("unified_norm", reference=reference.unified_norm, samples=_samples)
+UNIFIED_NORM = Op(
+    "unified_norm",
+    reference=reference.unified_norm,
+    kernels=("native:unified_norm.unified_norm",),
+    samples=_samples,
+)
