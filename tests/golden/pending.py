@@ -23,7 +23,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "powernorm",
             "region-norm",
             "self-distillation",
             "stain-foundation",

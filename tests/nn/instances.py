@@ -71,6 +71,10 @@ _APPROXIMATE_GRADIENT = {
     "forward derivative train": "jvp function",
     "vmap train": "broadcast shape",
 }
+# PowerNorm's backward pass is an approximation through a running statistic, by design.
+_APPROXIMATE = {"gradcheck train": "not reentrant", "gradgradcheck train": "Jacobian mismatch"}
+_IN_PLACE = {"vmap train": "vmap"}
+_PN = ("weight", "bias", "running_phi", "ema_gz", "iters")
 
 INSTANCES = [
     Instance(partial(nn.LayerNorm, 5), (3, 4, 5), ("weight", "bias")),
@@ -86,6 +90,14 @@ INSTANCES = [
     Instance(partial(nn.GroupNorm, 1, 4, affine=False), _MAPS, (), label="plain"),
     Instance(partial(nn.Softmax, -1), (3, 4, 5), (), fixed_size=False),
     Instance(partial(nn.LogSoftmax, 1), (3, 4, 5), (), fixed_size=False),
+    Instance(partial(nn.PowerNorm, 4), (3, 5, 4), _PN, _APPROXIMATE | _IN_PLACE),
+    Instance(
+        partial(nn.PowerNorm, 4, warmup_iters=0, group_num=2), (6, 4), _PN, _APPROXIMATE | _IN_PLACE, label="cold"
+    ),
+    Instance(
+        partial(nn.PowerNorm, 4, group_num=0, variant="pn-v", affine=False), (3, 2, 4), _PN[2:], _IN_PLACE, label="V"
+    ),
+    Instance(partial(nn.PowerNorm, 4, channel_dim=1), _MAPS, _PN, _APPROXIMATE | _IN_PLACE, label="maps"),
     Instance(partial(nn.EvoNorm2dS0, 4, groups=2), _MAPS, ("weight", "bias", "v")),
     Instance(partial(nn.EvoNorm2dS0, 4, group_size=4, apply_act=False), _MAPS, ("weight", "bias"), label="affine"),
     Instance(partial(nn.EvoNorm2dB0, 4), _MAPS, ("weight", "bias", "v", "running_var"), _ONE_MAP | _BATCH_STATISTICS),

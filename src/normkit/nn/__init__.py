@@ -12,6 +12,7 @@ from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
 from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
+from normkit.nn.power_norm import PowerNorm
 from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.softmax import LogSoftmax, Softmax
 from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
@@ -26,6 +27,7 @@ __all__ = [
     "GroupNorm",
     "LayerNorm",
     "LogSoftmax",
+    "PowerNorm",
     "RMSNorm",
     "Softmax",
     "UnifiedNorm",
