@@ -159,4 +159,6 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(3, 2, 4), None, None, normal(4).exp(), group_num=4)
 
 
-POWER_NORM = Op("power_norm", reference=reference.power_norm, samples=_samples)
+POWER_NORM = Op(
+    "power_norm", reference=reference.power_norm, kernels=("native:power_norm.power_norm",), samples=_samples
+)

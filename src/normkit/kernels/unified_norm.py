@@ -11,14 +11,20 @@ from torch import Tensor
 from normkit.kernels import differentiable, native_columns
 from normkit.kernels.reference import unified_norm as reference
 
-__all__ = ["WHY_NOT", "supports", "unified_norm"]
+__all__ = ["WHY_NOT", "prefers", "supports", "unified_norm"]
 
 WHY_NOT: str = native_columns.WHY_NOT
+_BREAK_EVEN = 24 << 10  # elements
 
 
 def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     """None if the native kernels can do this call, else the reason why not."""
     return differentiable.objection(input, args, native_columns.DTYPES)
+
+
+def prefers(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
+    """None, or why torch is quicker: with `normkit.benchmarks.unified_norm` the two break even at about this size."""
+    return f"torch is quicker below {_BREAK_EVEN} elements" if input.numel() < _BREAK_EVEN else None
 
 
 def unified_norm(input: Tensor, weight: Tensor, bias: Tensor, running_var: Tensor, *args: Any) -> Tensor:

@@ -17,7 +17,7 @@ from normkit.kernels.dispatch import forward_mode
 from normkit.kernels.held import held
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["gradients", "layer_scale", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
+__all__ = ["gradients", "layer_scale", "mean", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
 
 Channels = Float[Tensor, " channels"]
 Positions = Float[Tensor, "*batch channels"]
@@ -75,10 +75,10 @@ def quadratic_mean(u: Positions, pad_mask: Bool[Tensor, "*batch"] | None, reduce
     """ψ² = mean of u² over the positions that are no padding, on all ranks that `reduce` adds up."""
     squares, count = u.square(), u.shape[:-1].numel()
     if pad_mask is None:
-        return _mean(squares.sum(_leading(u)), count, reduce)
+        return mean(squares.sum(_leading(u)), count, reduce)
     # Not u² · keep: what stands at a padded position, an inf perhaps, has no say.
     kept = squares.masked_fill(pad_mask.unsqueeze(-1), 0.0)
-    return _mean(kept.sum(_leading(u)), pad_mask.logical_not().sum(), reduce)
+    return mean(kept.sum(_leading(u)), pad_mask.logical_not().sum(), reduce)
 
 
 def normalized(
@@ -164,8 +164,8 @@ class _Approximate(torch.autograd.Function):
             gradient, input, weight, divisor, scale, ctx.running_gz, alpha_bwd, group_num, eps
         )
         if gradient.numel() or reduce is not None:
-            mean = _mean(moved, gradient.shape[:-1].numel(), reduce)
-            ctx.running_gz.add_(mean.to(ctx.running_gz.dtype))
+            moved = mean(moved, gradient.shape[:-1].numel(), reduce)
+            ctx.running_gz.add_(moved.to(ctx.running_gz.dtype))
         for_weight = None if weight is None else gweight.to(weight.dtype)
         for_bias = None if ctx.bias_dtype is None else gbias.to(ctx.bias_dtype)
         return gx.to(input.dtype), None, for_weight, for_bias, None, None, None, None
@@ -201,7 +201,8 @@ def _spread(groups: Tensor, x: Tensor) -> Tensor:
     return groups.expand(*groups.shape[:-1], x.shape[-1] // groups.shape[-2]).flatten(-2)
 
 
-def _mean(total: Channels, count: int | Tensor, reduce: Reduce | None) -> Channels:
+def mean(total: Channels, count: int | Tensor, reduce: Reduce | None) -> Channels:
+    """Total over count, of this process or of all ranks that `reduce` adds up."""
     if reduce is None:
         return total / count
     joint = reduce(torch.cat([total, torch.ones_like(total[:1]) * count]))

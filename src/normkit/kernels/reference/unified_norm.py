@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from normkit.kernels import differentiable
+from normkit.kernels.dispatch import tracing
 from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.unified_statistics import Channels, Step, advance, smoothed_gradient
 
@@ -73,7 +75,8 @@ def unified_norm(
         step = advance(
             square, running_var, buffer_x2, iters, skip_counter, momentum, warmup_iters, outlier_filtration, eps
         )
-    return _UnifiedNorm.apply(input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, average, passes)
+    given = (input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, average, passes)
+    return _UnifiedNorm.apply(*given) if tracing() else differentiable.apply(_UnifiedNorm, *given)
 
 
 class _UnifiedNorm(torch.autograd.Function):
