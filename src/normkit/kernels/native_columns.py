@@ -24,7 +24,7 @@ if native.AVAILABLE:
 
     _columns, _columns_backward = _native.columns, _native.columns_backward
 
-__all__ = ["DTYPES", "WHY_NOT", "Sums", "backward", "forward"]
+__all__ = ["DTYPES", "WHY_NOT", "backward", "forward"]
 
 DTYPES: dict[torch.dtype, int] = native.STORAGE
 _threads = torch.get_num_threads
