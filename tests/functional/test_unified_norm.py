@@ -64,10 +64,12 @@ def test_one_position_without_a_batch() -> None:
     torch.testing.assert_close(y, x.sign(), rtol=1e-5, atol=0)
 
 
-def test_a_mean_over_ranks_is_taken_as_it_comes() -> None:
+def test_sums_over_ranks_are_taken_as_they_come() -> None:
+    """Another rank with as many positions, all of them zero."""
     given = arguments()
-    unified_norm(**given, **(kept := state()), training=True, over_ranks=lambda total, count: total / count + 1)
-    torch.testing.assert_close(kept["buffer_x2"][1], given["input"].square().mean((0, 1)) + 1)
+    other = torch.tensor([0.0, 0.0, 0.0, 20.0], dtype=torch.float64)
+    unified_norm(**given, **(kept := state()), training=True, reduce=lambda sums: sums + other)
+    torch.testing.assert_close(kept["buffer_x2"][1], given["input"].square().mean((0, 1)) / 2)
 
 
 @pytest.mark.parametrize("name", ["weight", "bias", "running_var"])

@@ -31,6 +31,7 @@ def layers(sync: bool) -> list[torch.nn.Module]:
         UnifiedNorm(3, warmup_iters=0, **options),
         PowerNorm(4, warmup_iters=1, group_num=2, **power),
         PowerNorm(4, variant="pn-v", group_num=0, **power),
+        UnifiedNorm(3, warmup_iters=0, **options),
     ]
 
 

@@ -1,9 +1,7 @@
 """UnifiedNorm: its windows, its filter, padding, and what its state does in the ways that a network is trained."""
 
 import copy
-from collections.abc import Iterator
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from normkit.nn import UnifiedNorm, reset_warmup
+from tests.contract.test_layers import annotations_unchecked  # noqa: F401 - a fixture
 
 
 def layer_of(channels: int = 4, **options: object) -> UnifiedNorm:
@@ -159,15 +158,6 @@ def test_every_micro_batch_is_a_step() -> None:
     assert int(layer.iters) == 2
 
 
-@pytest.fixture
-def annotations_unchecked() -> Iterator[None]:
-    """What torch.compile traces is the package as users have it, without the tests' checks of annotations."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    torch.compiler.reset()
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.mark.usefixtures("annotations_unchecked")
 def test_compiled_training_is_the_same_for_many_steps() -> None:
     """Also where the running statistic has its say in the gradient, and for a batch that is skipped."""
@@ -175,6 +165,7 @@ def test_compiled_training_is_the_same_for_many_steps() -> None:
     eager.iters.fill_(2000)
     eager.buffer_x2.copy_(torch.linspace(1, 9, 12).reshape(3, 4))
     other = copy.deepcopy(eager)
+    torch.compiler.reset()
     compiled = torch.compile(other, fullgraph=True, backend="aot_eager")
     for step in range(6):
         grads = []

@@ -10,8 +10,10 @@ from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
+from normkit.conversion.powernorm import ToPowerNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
+from normkit.conversion.unified_norm import ToUnifiedNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "ToEvoNormB0",
     "ToEvoNormS0",
     "ToGroupNorm",
+    "ToPowerNorm",
+    "ToUnifiedNorm",
     "ToWeightStandardization",
     "convert",
     "load",

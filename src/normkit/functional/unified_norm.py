@@ -15,7 +15,7 @@ from torch import Tensor
 from normkit.kernels.arguments import check_eps, check_float, check_out
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, tracing
 from normkit.kernels.reference import unified_norm as reference
-from normkit.kernels.reference.unified_norm import OverRanks
+from normkit.kernels.reference.means import Reduce
 
 __all__ = ["unified_norm"]
 
@@ -36,7 +36,7 @@ def unified_norm(
     warmup_iters: int = 4000,
     outlier_filtration: bool = False,
     eps: float = 1e-5,
-    over_ranks: OverRanks | None = None,
+    reduce: Reduce | None = None,
     *,
     kernel: str | None = None,
     out: Shaped[Tensor, "..."] | None = None,
@@ -71,7 +71,7 @@ def unified_norm(
         warmup_iters: steps without smoothing.
         outlier_filtration: whether outliers among the batches are skipped.
         eps: ε, added to σ².
-        over_ranks: (sum, count) of this process → mean over all processes; None for this process alone.
+        reduce: adds a tensor up over the ranks whose batches are one; None for this process alone.
         kernel: name of the kernel that must compute it; None leaves the choice to `normkit.kernels.dispatch`.
         out: receives y in evaluation; same shape and dtype as `input`.
 
@@ -96,7 +96,7 @@ def unified_norm(
     if out is not None:
         check_out("unified_norm", out, input.shape, input.dtype, input, weight, bias)
     parameters = (weight, bias, running_var, ema_gz, buffer_x2, buffer_gz, iters, skip_counter, pad_mask)
-    options = (training, momentum, warmup_iters, outlier_filtration, eps, over_ranks)
+    options = (training, momentum, warmup_iters, outlier_filtration, eps, reduce)
     return dispatch(UNIFIED_NORM, input, *parameters, *options, kernel=kernel, out=out)
 
 

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from normkit.kernels import differentiable, native_columns
 from normkit.kernels.reference import power_norm as reference
-from normkit.kernels.reference.power_norm import Reduce
+from normkit.kernels.reference.means import Reduce, mean
 
 __all__ = ["WHY_NOT", "power_norm", "supports"]
 
@@ -138,7 +138,7 @@ def _batch_norm(
 
 def _mean_square(squares: Tensor, x: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
     count = _positions(x) if pad_mask is None else pad_mask.logical_not().sum()
-    return reference.mean(squares[0], count, reduce).to(torch.float32)
+    return mean(squares[0], count, reduce).to(torch.float32)
 
 
 def _positions(x: Tensor) -> int:
@@ -171,8 +171,8 @@ class _Approximate(torch.autograd.Function):
         assert sums is not None
         along = sums[0] * root
         moved = (along if weight is None else along * weight.detach()) - pull * root * step.squares.sum(0)
-        mean = reference.mean(moved, _positions(input), step.reduce)
-        step.running_gz.add_(mean.to(step.running_gz.dtype))
+        moved = mean(moved, _positions(input), step.reduce)
+        step.running_gz.add_(moved.to(step.running_gz.dtype))
         for_weight = None if weight is None else along.to(weight.dtype)
         return dx, for_weight, None if ctx.bias_dtype is None else sums[1].to(ctx.bias_dtype), None, None
 

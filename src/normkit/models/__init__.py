@@ -2,20 +2,31 @@
 
 from normkit.models.basic_resnet import BasicBlock, BasicResNet, resnet
 from normkit.models.character_model import character_model
+from normkit.models.describe_norms import BlockNorms, NormDescription, describe_norms
 from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
-from normkit.models.transformer import Transformer, TransformerEncoderLayer
+from normkit.models.qk_norm_attention import QKNormAttention
+from normkit.models.sequence_batch_norm import SequenceBatchNorm
+from normkit.models.transformer import Transformer
+from normkit.models.transformer_decoder_layer import TransformerDecoderLayer
+from normkit.models.transformer_encoder_layer import TransformerEncoderLayer
 
 __all__ = [
     "MLP",
     "BasicBlock",
     "BasicResNet",
+    "BlockNorms",
+    "NormDescription",
     "PlainConvNet",
     "PreActivationBlock",
+    "QKNormAttention",
     "ResNet",
+    "SequenceBatchNorm",
     "Transformer",
+    "TransformerDecoderLayer",
     "TransformerEncoderLayer",
     "character_model",
+    "describe_norms",
     "resnet",
 ]

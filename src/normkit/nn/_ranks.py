@@ -11,7 +11,7 @@ from torch import Tensor
 from normkit.kernels.moments import moments
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["Ranks", "mean_over_ranks", "moments_of", "moments_over_ranks", "summation_over_ranks"]
+__all__ = ["Ranks", "moments_of", "moments_over_ranks", "summation_over_ranks"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,6 @@ def moments_over_ranks(input: Tensor) -> tuple[Tensor, Tensor, int]:
     overall = (share * means).sum(0)
     spread = (share * (variances + (means - overall) ** 2)).sum(0)
     return overall, spread, int(counts.sum())
-
-
-def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
-    """The mean (C) over all ranks from each one's sum (C) and count; no gradient passes."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return total / count
-    whole = torch.cat([total, count.reshape(1)])
-    dist.all_reduce(whole)
-    return whole[:-1] / whole[-1]
 
 
 def summation_over_ranks(group: "dist.ProcessGroup | None" = None) -> Callable[[Tensor], Tensor] | None:

@@ -6,7 +6,7 @@ Source: Yang et al. 2022, "Unified Normalization for Accelerating and Stabilizin
 section 3.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from normkit.functional.unified_norm import check_momentum, unified_norm
 from normkit.kernels.arguments import check_eps
-from normkit.nn._ranks import mean_over_ranks
+from normkit.nn._ranks import Ranks, summation_over_ranks
 from normkit.nn._running import RunningStatistics, running_dtype
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ["UnifiedNorm", "reset_warmup"]
 
@@ -41,6 +44,7 @@ class UnifiedNorm(RunningStatistics):
         momentum: weight of the *old* value in the moving averages (in `torch.nn.BatchNorm` it is the new one's). 0.9
             is the authors'; in runs of a few hundred steps 0.5 follows the gradient better.
         sync: take the statistics of both passes over all ranks of `torch.distributed` (two small all-reduces a step).
+        process_group: take them over these ranks.
         device, dtype: of the parameters.
 
     Shape:
@@ -69,6 +73,7 @@ class UnifiedNorm(RunningStatistics):
         momentum: float = 0.9,
         *,
         sync: bool = False,
+        process_group: "ProcessGroup | None" = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -86,7 +91,7 @@ class UnifiedNorm(RunningStatistics):
         self.outlier_filtration = outlier_filtration
         self.eps = eps
         self.momentum = momentum
-        self.sync = sync
+        self.sync, self._ranks = sync, Ranks(process_group)
         self.weight = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
         wide: dict[str, Any] = {"device": device, "dtype": running_dtype(dtype)}
@@ -97,6 +102,11 @@ class UnifiedNorm(RunningStatistics):
         for name in ("iters", "skip_counter"):
             self.register_buffer(name, torch.empty((), dtype=torch.int64, device=device))
         self.reset_parameters()
+
+    @property
+    def process_group(self) -> "ProcessGroup | None":
+        """The ranks that share their statistics, as given."""
+        return self._ranks.group
 
     def reset_running_stats(self) -> None:
         """running_var = 1, everything else of the state 0."""
@@ -114,6 +124,7 @@ class UnifiedNorm(RunningStatistics):
         self, input: Shaped[Tensor, "*shape"], pad_mask: Shaped[Tensor, "..."] | None = None
     ) -> Float[Tensor, "*shape"]:
         """Normalise; in training, take the batch into the statistics, but for positions where `pad_mask` is True."""
+        shared = self.sync or self.process_group is not None
         return unified_norm(
             input,
             self.weight,
@@ -125,16 +136,22 @@ class UnifiedNorm(RunningStatistics):
             self.iters,
             self.skip_counter,
             pad_mask,
-            self.training and (self.sync or input.numel() > 0),  # an empty batch has no statistic to move to
+            self.training and (shared or input.numel() > 0),  # an empty batch has no statistic to move to
             self.momentum,
             self.warmup_iters,
             self.outlier_filtration,
             self.eps,
-            mean_over_ranks if self.sync else None,
+            summation_over_ranks(self.process_group) if shared else None,
         )
 
     def scale_and_shift(self) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
-        """What the layer is in evaluation: y = scale·x + shift for each channel, in float64."""
+        """What the layer is in evaluation: y = scale·x + shift for each channel, in float64.
+
+        Raises:
+            ValueError: it has no statistics yet.
+        """
+        if int(self.iters) == 0 and bool((self.running_var == 1).all()):
+            raise ValueError("UnifiedNorm: it has no statistics yet: train it, or fit it on data, before it is folded")
         scale = self.weight.detach().double() * (self.running_var.double() + self.eps).rsqrt()
         return scale, self.bias.detach().double()
 

@@ -5,7 +5,6 @@ which no batch can be differentiated through; its backward pass is the paper's a
 kernel can take over are the four formulas `layer_scale`, `quadratic_mean`, `normalized` and `gradients`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,12 +15,12 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels.dispatch import forward_mode
 from normkit.kernels.held import held
 from normkit.kernels.reference._precision import statistics_dtype
+from normkit.kernels.reference.means import Reduce, mean
 
-__all__ = ["gradients", "layer_scale", "mean", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
+__all__ = ["gradients", "layer_scale", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
 
 Channels = Float[Tensor, " channels"]
 Positions = Float[Tensor, "*batch channels"]
-Reduce = Callable[[Tensor], Tensor]
 
 
 def power_norm(
@@ -199,14 +198,6 @@ def _group_root(x: Tensor, group_num: int, eps: float) -> Tensor:
 def _spread(groups: Tensor, x: Tensor) -> Tensor:
     """Values of the groups (…, G, 1), repeated for their channels: (…, C)."""
     return groups.expand(*groups.shape[:-1], x.shape[-1] // groups.shape[-2]).flatten(-2)
-
-
-def mean(total: Channels, count: int | Tensor, reduce: Reduce | None) -> Channels:
-    """Total over count, of this process or of all ranks that `reduce` adds up."""
-    if reduce is None:
-        return total / count
-    joint = reduce(torch.cat([total, torch.ones_like(total[:1]) * count]))
-    return joint[:-1] / joint[-1]
 
 
 def _leading(x: Tensor) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ the four functions of `Passes`, for which a kernel can bring its own. What touch
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, no_type_check
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,12 +16,10 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels import differentiable
 from normkit.kernels.dispatch import tracing
 from normkit.kernels.reference._precision import statistics_dtype
+from normkit.kernels.reference.means import Reduce, mean
 from normkit.kernels.reference.unified_statistics import Channels, Step, advance, smoothed_gradient
 
-__all__ = ["TORCH", "OverRanks", "Passes", "unified_norm"]
-
-OverRanks = Callable[[Tensor, Tensor], Tensor]
-"""Sum (C) and count of this process → the mean over all processes."""
+__all__ = ["TORCH", "Passes", "unified_norm"]
 
 
 class Passes(NamedTuple):
@@ -56,7 +54,7 @@ def unified_norm(
     warmup_iters: int = 4000,
     outlier_filtration: bool = False,
     eps: float = 1e-5,
-    over_ranks: OverRanks | None = None,
+    reduce: Reduce | None = None,
     *,
     passes: Passes | None = None,
 ) -> Float[Tensor, "*batch channels"]:
@@ -69,13 +67,12 @@ def unified_norm(
     assert buffer_gz is not None
     assert iters is not None
     assert skip_counter is not None
-    average = _alone if over_ranks is None else over_ranks
     with torch.no_grad():
-        square = _mean_square(passes, input.detach(), pad_mask, average)
+        square = _mean_square(passes, input.detach(), pad_mask, reduce)
         step = advance(
             square, running_var, buffer_x2, iters, skip_counter, momentum, warmup_iters, outlier_filtration, eps
         )
-    given = (input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, average, passes)
+    given = (input, weight, bias, *step, ema_gz, buffer_gz, momentum, warmup_iters, reduce, passes)
     return _UnifiedNorm.apply(*given) if tracing() else differentiable.apply(_UnifiedNorm, *given)
 
 
@@ -83,7 +80,6 @@ class _UnifiedNorm(torch.autograd.Function):
     """The step's scale and shift forwards; backwards the authors' approximation, which moves the gradient's state."""
 
     @staticmethod
-    @no_type_check
     def forward(
         input: Tensor,
         weight: Tensor,
@@ -96,20 +92,18 @@ class _UnifiedNorm(torch.autograd.Function):
         buffer_gz: Tensor,
         momentum: float,
         warmup_iters: int,
-        average: OverRanks,
+        reduce: Reduce | None,
         passes: Passes,
     ) -> Tensor:
         return passes.scaled(input, rstd * weight, bias)
 
     @staticmethod
-    @no_type_check
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:7])
         # Not saved: two forward passes may precede their backward passes, and each of these moves the state.
         ctx.ema_gz, ctx.buffer_gz, *ctx.options = inputs[7:]
 
     @staticmethod
-    @no_type_check
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, _, *step = ctx.saved_tensors
@@ -117,14 +111,14 @@ class _UnifiedNorm(torch.autograd.Function):
         return *found, *(None for _ in range(10))
 
 
-def _mean_square(passes: Passes, input: Tensor, pad_mask: Tensor | None, average: OverRanks) -> Tensor:
+def _mean_square(passes: Passes, input: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
     """s, the mean of x² over the positions that are no padding; NaN where it overflows.
 
     An infinite statistic would turn every finite value into a silent 0.
     """
     total = passes.squares(input, pad_mask)
-    count = _count(input, total) if pad_mask is None else (~pad_mask).sum().to(total.dtype)
-    square = average(total, count)
+    count = _positions(input) if pad_mask is None else pad_mask.logical_not().sum()
+    square = mean(total, count, reduce)
     return square + (square - square)
 
 
@@ -137,25 +131,21 @@ def _gradients(
     buffer_gz: Tensor,
     momentum: float,
     warmup_iters: int,
-    average: OverRanks,
+    reduce: Reduce | None,
     passes: Passes,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """∂x = (γ r ∂y − e z)/sqrt(σ² + ε), ∂γ = Σ ∂y r z, ∂β = Σ ∂y, z the normalised input; moves e and its window."""
     along, alone = passes.along(input, gradient)
     along = along * step.rstd
     gain = weight * step.ratio
-    mean = average(along, _count(input, along))
-    pull = smoothed_gradient(gain * mean, step, ema_gz, buffer_gz, momentum, warmup_iters)
+    pull = mean(along, _positions(input), reduce)
+    pull = smoothed_gradient(gain * pull, step, ema_gz, buffer_gz, momentum, warmup_iters)
     grad_x = passes.gradient(input, gradient, gain * step.rstd, pull * step.rstd.square())
     return grad_x, (along * step.ratio).to(weight.dtype), alone.to(weight.dtype)
 
 
-def _count(input: Tensor, like: Tensor) -> Tensor:
-    return torch.full((), input[..., 0].numel(), dtype=like.dtype, device=like.device)
-
-
-def _alone(total: Tensor, count: Tensor) -> Tensor:
-    return total / count
+def _positions(input: Tensor) -> int:
+    return input.shape[:-1].numel()
 
 
 # --- the passes in torch ---
