@@ -19,6 +19,7 @@ def command(
     against: Annotated[Path | None, typer.Option(help="A bench.json; exit 1 where a ratio fell by > 10 %.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Thread counts; repeat for more. One and all.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Time torch.compile too (slow to start).")] = False,
+    minutes: Annotated[float | None, typer.Option(help="Begin nothing after so many; say what is left out.")] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Instead, see whether other thresholds, or another kernel, are faster here.")
     ] = False,
@@ -46,6 +47,7 @@ def command(
             out=out,
             threads=threads or None,
             compiled=compiled,
+            minutes=minutes,
             seed=seed,
             progress=lambda line: advance(1, line),
         )
