@@ -99,7 +99,8 @@ def test_a_latency_bar_is_the_hosts_and_the_others_are_the_devices():
     bars = (Bar(1e-6, latency=True), Bar(1e6, to="copy"), Bar(1e6, dtype=torch.bfloat16))
     records = time_scene(toy(bars_on_gpu=bars, bars=(Bar(7.0),)), on_gpu((64, 64)), effort=LEAST)
     found = {(record.clock, record.ratio_to): (record.bar, record.met) for record in records if record.ours}
-    assert found == {("device", "torch"): (None, None), ("device", "copy"): (1e6, False), ("host", "torch"): (1e-6, True)}
+    assert found.pop(("device", "torch")) == (None, None)
+    assert found == {("device", "copy"): (1e6, False), ("host", "torch"): (1e-6, True)}
 
 
 @pytest.mark.usefixtures("gpu")
@@ -183,7 +184,7 @@ def test_when_the_time_is_over_the_rest_is_left_out_and_named():
 
 
 def test_no_minutes_are_refused():
-    with pytest.raises(ValueError, match="minutes must be more than 0, got 0.0"):
+    with pytest.raises(ValueError, match="minutes must be more than 0"):
         bench("softmax", minutes=0.0)
 
 

@@ -17,16 +17,31 @@ from normkit.benchmarks._harness.suite import Scene, Suite
 from normkit.benchmarks._harness.table import Table
 from normkit.listing import modules
 
-__all__ = ["bench", "suites", "why_no_gpu"]
+__all__ = ["bench", "devices", "suites", "why_no_gpu"]
 
 _DEVICES = ("cpu", "cuda", "all")
 _TIME_OVER = "the time that was given was over"
 
 
-def suites() -> list[Suite]:
-    """Every suite, found by listing `normkit.benchmarks`: those that a person feels first."""
+def suites(names: str | Iterable[str] | None = None) -> list[Suite]:
+    """Every suite, or those of the operations or families named, found by listing: those that a person feels first.
+
+    Raises:
+        ValueError: no operation and no family bears a name; says which there are.
+    """
     found = [module.suite for module in modules("normkit.benchmarks") if hasattr(module, "suite")]
-    return sorted(found, key=lambda suite: (suite.family != "step", suite.family, suite.op))
+    every = sorted(found, key=lambda suite: (suite.family != "step", suite.family, suite.op))
+    if names is None:
+        return every
+    wanted = [names] if isinstance(names, str) else list(names)
+    operations = {suite.op for suite in every}
+    known = operations | {suite.family for suite in every}
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
+    return [
+        suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
+    ]
 
 
 def bench(
@@ -67,17 +82,15 @@ def bench(
         ValueError: an unknown name or device, a thread count below one, or no minutes at all.
     """
     start = time.perf_counter()
-    chosen = _chosen(names)
-    if device not in _DEVICES:
-        raise ValueError(f"device must be one of {', '.join(_DEVICES)}, got {device!r}")
+    chosen, kinds = suites(names), devices(device)
     counts = _thread_counts(threads)
     if minutes is not None and not minutes > 0:
         raise ValueError(f"minutes must be more than 0, got {minutes}")
     deadline = math.inf if minutes is None else start + 60 * minutes
     records: list[Record] = []
-    if device in ("cpu", "all"):
+    if "cpu" in kinds:
         records += _on_cpu(chosen, counts, quick, compiled, seed, progress or (lambda line: None), deadline)
-    if device in ("cuda", "all"):
+    if "cuda" in kinds:
         records += _on_gpu(chosen, quick, compiled, seed, progress or (lambda line: None), deadline)
     table = Table(tuple(records), machine(), device, time.perf_counter() - start)
     if out is not None:
@@ -85,19 +98,15 @@ def bench(
     return table
 
 
-def _chosen(names: str | Iterable[str] | None) -> list[Suite]:
-    every = suites()
-    if names is None:
-        return every
-    wanted = [names] if isinstance(names, str) else list(names)
-    known = {suite.op for suite in every} | {suite.family for suite in every}
-    for name in wanted:
-        if name not in known:
-            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
-    operations = {suite.op for suite in every}
-    return [
-        suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
-    ]
+def devices(device: str) -> tuple[str, ...]:
+    """The kinds of device that `device` stands for.
+
+    Raises:
+        ValueError: it is neither `cpu` nor `cuda` nor `all`.
+    """
+    if device not in _DEVICES:
+        raise ValueError(f"device must be one of {', '.join(_DEVICES)}, got {device!r}")
+    return ("cpu", "cuda") if device == "all" else (device,)
 
 
 def _thread_counts(threads: Sequence[int] | None) -> tuple[int, ...]:
