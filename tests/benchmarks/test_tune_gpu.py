@@ -55,7 +55,7 @@ def test_operations_are_tuned_by_the_kernels_that_they_share(ops, quick, tuned, 
     monkeypatch.setattr(tuning, "path", lambda device: Path("/somewhere/GPU.json"))
     monkeypatch.setattr(tune, "tune_crossovers", lambda **options: {"softmax float32 crossover": 1})
     monkeypatch.setattr(tune, "tune", lambda names, **options: asked.update(options, names=names) or [])
-    found = tune_gpu(ops, quick=quick, minutes=2)
+    found = tune_gpu(ops, quick=quick, minutes=2.0)
     assert asked.get("names") == tuned
     if tuned is not None:
         assert asked["seconds"] == 120

@@ -57,7 +57,9 @@ def cross_entropy(
 
     Raises:
         TypeError: the input is no float tensor, or the target neither int64 (or uint8) nor float.
-        IndexError: a target is neither a class nor `ignore_index`.
+        IndexError: a target is neither a class nor `ignore_index`. On a CUDA device the Triton kernel gives NaN in loss
+            and gradient instead, where torch's ends the process's use of the device; under
+            `torch.autograd.detect_anomaly()` or with CUDA_LAUNCH_BLOCKING=1 it waits and raises.
         ValueError: the reduction is unknown; `label_smoothing` is not in [0, 1]; the target or the weight has another
             shape; `out` does not fit or a gradient is asked for as well.
         KernelError: the kernel named cannot do it.
