@@ -59,9 +59,7 @@ class Call:
     def __call__(self, dtype: torch.dtype = torch.float64, **options: Any) -> Tensor:
         return self.function(**self.arguments(dtype), **options)
 
-    def gradients(
-        self, dtype: torch.dtype = torch.float64, device: str = "cpu", **options: Any
-    ) -> tuple[Tensor, ...]:
+    def gradients(self, dtype: torch.dtype = torch.float64, device: str = "cpu", **options: Any) -> tuple[Tensor, ...]:
         """Output, then gradients of `loss` by every differentiable argument."""
         arguments = self.arguments(dtype, device)
         inputs = [arguments[name].requires_grad_() for name in self.differentiable]

@@ -19,6 +19,11 @@ CALLS = {
     "crms_norm": lambda x, w, target: F.crms_norm(x, w),
     "cross_entropy": lambda x, w, target: F.cross_entropy(x, target),
     "evonorm_s0": lambda x, w, target: F.evonorm_s0(x.unsqueeze(-1), w, w, w, 32),
+    "evonorm_b0": lambda x, w, target: F.evonorm_b0(x.unsqueeze(-1), w, w, w, w.clone(), True),
+    "group_norm": lambda x, w, target: F.group_norm(x.unsqueeze(-1), 32, w, w),
+    "batch_channel_norm": lambda x, w, target: F.batch_channel_norm(
+        x.unsqueeze(-1), w.clone(), w.clone(), w, w, 32, w.new_ones(1, 32, 1), w.new_zeros(1, 32, 1), True
+    ),
 }
 
 
@@ -41,7 +46,30 @@ def test_a_compiled_graph_holds_torchs_operators_and_no_others(name):
         jaxtyping.config.update("jaxtyping_disable", False)
     assert result.device.type == "cuda"
     assert seen
-    assert not [target for target in seen if "normkit" in str(target) or "normkit" in getattr(target, "__module__", "")]
+    assert not [target for target in seen if _ours(target)]
+
+
+def _ours(target):
+    return "normkit" in str(target) or "normkit" in (getattr(target, "__module__", "") or "")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_exported_program_holds_them_too(name):
+    class Module(torch.nn.Module):
+        def forward(self, x, w, target):
+            return CALLS[name](x, w, target)
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with FakeTensorMode():
+            x, w = torch.empty(64, 4096, device="cuda"), torch.empty(4096, device="cuda")
+            target = torch.empty(64, dtype=torch.int64, device="cuda")
+            program = torch.export.export(Module(), (x, w, target))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    called = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert called
+    assert not [target for target in called if _ours(target)]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ def _check_classes(target: Tensor, classes: int, ignore_index: int) -> None:
     """Raise IndexError for a target that is neither a class nor ignored; the host waits for the device."""
     wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
     if wrong.numel():
-        raise IndexError(f"Target {int(wrong[0])} is out of bounds: there are {classes} classes, ignored {ignore_index}")
+        raise IndexError(
+            f"Target {int(wrong[0])} is out of bounds: there are {classes} classes, ignored {ignore_index}"
+        )
 
 
 def forward(input: Tensor, target: Tensor, weight: Tensor | None, settings: Settings) -> tuple[Tensor, Kept]:
