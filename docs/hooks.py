@@ -2,8 +2,8 @@
 
 `{{ claims SLUG }}` becomes the paper's section of claims.md, `{{ bench NAME … }}` a table of the newest committed
 result of a processor in benchmarks/results/, `{{ bench cuda NAME … }}` of a GPU, `{{ machine }}` and
-`{{ machine cuda }}` what they were measured on, `{{ room NAME }}` the entries of a room's API. No figure is typed into a
-page by hand.
+`{{ machine cuda }}` what they were measured on, `{{ room NAME }}` the entries of a room's API. No figure is typed into
+a page by hand.
 """
 
 import ast

@@ -180,6 +180,17 @@ def test_every_kernel_agrees_with_the_reference(op: Op, dtype: torch.dtype) -> N
         assert done or excused, f"{name} took none of {op.name}'s samples"
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
+@every_call
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_array_in_place_of_a_tensor_is_named(call: Call, recorded: bool) -> None:
+    for name, value in call.arguments().items():
+        if is_float(value) and not name.startswith("running"):
+            array = {**call.arguments(torch.float32), name: value.float().numpy()}
+            with torch.set_grad_enabled(recorded), pytest.raises(TypeError, match=r"must be a torch.Tensor, got numpy"):
+                call.function(**array)
+
+
 @every_call
 def test_reference_derivatives(call: Call) -> None:
     """First and second derivative of the reference against differences of values, in float64."""

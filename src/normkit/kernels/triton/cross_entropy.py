@@ -6,7 +6,6 @@ host wait, by torch's own means (`torch.autograd.detect_anomaly()` or CUDA_LAUNC
 """
 
 import os
-
 from typing import Any, NamedTuple
 
 import torch
