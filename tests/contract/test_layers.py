@@ -132,10 +132,11 @@ def test_state_dict(instance: Instance) -> None:
 def test_gradients(instance: Instance, training: bool) -> None:
     layer, x = instance.module().train(training), instance.input().requires_grad_()
     function, inputs = stateless(layer), (x, *layer.parameters())
+    many = sum(tensor.numel() for tensor in inputs) > 128  # then along random directions, not element by element
     with may_fail(instance, "gradcheck", training):
-        assert gradcheck(function, inputs)
+        assert gradcheck(function, inputs, fast_mode=many)
     with may_fail(instance, "gradgradcheck", training):
-        assert gradgradcheck(function, inputs)
+        assert gradgradcheck(function, inputs, fast_mode=many)
 
 
 @every_instance
@@ -248,6 +249,7 @@ def test_forward_derivative(instance: Instance, training: bool) -> None:
 def test_reset_and_repr(instance: Instance) -> None:
     layer, fresh = instance.module(), instance.make(dtype=torch.float64)
     layer(instance.input())
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
         layer.reset_parameters()
     assert_same_state(layer, fresh, 0)
@@ -260,6 +262,7 @@ def test_reset_after_the_meta_device(instance: Instance) -> None:
     layer = instance.make(device="meta", dtype=torch.float64).to_empty(device="cpu")
     for tensor in layer.state_dict().values():
         tensor.fill_(7)
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
         layer.reset_parameters()
     assert_same_state(layer, instance.make(dtype=torch.float64), 0)

@@ -12,6 +12,9 @@ from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
 from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
+from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
+from normkit.nn.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
+from normkit.nn.layer_norm_rnn import LayerNormRNN, LayerNormRNNCell
 from normkit.nn.power_norm import PowerNorm
 from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.softmax import LogSoftmax, Softmax
@@ -26,6 +29,12 @@ __all__ = [
     "EvoNorm2dS0",
     "GroupNorm",
     "LayerNorm",
+    "LayerNormGRU",
+    "LayerNormGRUCell",
+    "LayerNormLSTM",
+    "LayerNormLSTMCell",
+    "LayerNormRNN",
+    "LayerNormRNNCell",
     "LogSoftmax",
     "PowerNorm",
     "RMSNorm",
