@@ -8,7 +8,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from normkit.nn import EstBatchNorm2d, EvoNorm2dB0
+from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, GraphNorm2d
+from normkit.search import known
 
 SIZES = (3, 1)  # the ranks' batches differ in size
 
@@ -23,7 +24,11 @@ def upstream() -> torch.Tensor:
 
 def layers(sync: bool) -> list[torch.nn.Module]:
     options = {"sync": sync, "dtype": torch.float64}
-    return [EvoNorm2dB0(4, **options), EstBatchNorm2d(4, 0.1, **options)]
+    return [
+        EvoNorm2dB0(4, **options),
+        EstBatchNorm2d(4, 0.1, **options),
+        GraphNorm2d(known["batch-norm-relu"], 4, **options),
+    ]
 
 
 def run(layer: torch.nn.Module, x: torch.Tensor, gradient: torch.Tensor) -> list[torch.Tensor]:

@@ -7,11 +7,10 @@ Source: Liu et al. 2020, "Evolving Normalization-Activation Layers", arXiv:2004.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -106,7 +105,7 @@ class Graph:
         parts = []
         for index in self._computed:
             operands = [texts[operand] for operand in self.operands(index)]
-            texts[index] = _FORMULAS[self.operation(index)](*operands)
+            texts[index] = _term(self.operation(index), *operands)
             if index in names:
                 parts.append(f"{names[index]} = {_bare(texts[index])}")
                 texts[index] = names[index]
@@ -127,7 +126,7 @@ def evaluate(
     v1: Float[Tensor, " channels"] | None,
     groups: int,
     eps: float = 1e-5,
-    per_channel: dict[int, Moments] | None = None,
+    per_channel: Mapping[int, Moments] | None = None,
 ) -> Float[Tensor, "..."]:
     """The output node, not yet expanded to x's shape; the type of x is kept.
 
@@ -187,7 +186,7 @@ def _bare(text: str) -> str:
 
 
 # A sum, product or quotient stands in brackets; `_bare` takes the outermost ones away again.
-_FORMULAS: dict[str, Any] = {
+_FORMULAS: dict[str, Callable[..., str]] = {
     "add": "({} + {})".format,
     "mul": "({} · {})".format,
     "div": "({} / {})".format,
@@ -201,5 +200,12 @@ _FORMULAS: dict[str, Any] = {
     "square": "{}²".format,
     "sqrt": lambda a: f"sqrt({_bare(a)})",
 }
-for _name in OPERATIONS[len(BINARY) + len(UNARY) :]:
-    _FORMULAS[_name] = lambda a, shown=_name.replace("-", "_"): f"{shown}({_bare(a)})"
+
+
+def _term(operation: str, *operands: str) -> str:
+    """One operation as text."""
+    if operation == "add" and operands[1].startswith("(−"):
+        return f"({operands[0]} − {operands[1][2:]}"
+    if operation in _FORMULAS:
+        return _FORMULAS[operation](*operands)
+    return f"{operation.replace('-', '_')}({_bare(operands[0])})"  # a moment

@@ -27,10 +27,10 @@ __all__ = ["GraphNorm2d"]
 class GraphNorm2d(RunningStatistics):
     """y = graph(x, v₀, v₁) · γ + β; a normaliser *and* its activation.
 
-    Moments over the batch are the batch's own in training, and the gradient passes through them; evaluation takes moving
-    averages of the operand's mean m and mean square q instead, which a call in training moves once (activation
-    checkpointing, which calls twice, moves them twice). They are kept as m and q − m², which loses nothing where
-    the mean is far from 0. `state_dict`: `weight` (γ), `bias` (β), `v0` and `v1` where the graph reads them, and, where
+    Moments over the batch are the batch's own in training, and the gradient passes through them; evaluation takes
+    moving averages of the operand's mean m and mean square q instead, which a call in training moves once (activation
+    checkpointing, which calls twice, moves them twice). They are kept as m and q − m², which loses nothing where the
+    mean is far from 0. `state_dict`: `weight` (γ), `bias` (β), `v0` and `v1` where the graph reads them, and, where
     it takes moments over the batch, `running_mean` and `running_var`, one row for each of them.
 
     Args:
@@ -52,6 +52,8 @@ class GraphNorm2d(RunningStatistics):
         TypeError: in the call, the input is no float tensor.
     """
 
+    weight: nn.Parameter
+    bias: nn.Parameter
     running_mean: Tensor
     running_var: Tensor
     v0: nn.Parameter | None
