@@ -8,7 +8,7 @@ Source: Liu et al. 2020, "Evolving Normalization-Activation Layers", arXiv:2004.
 
 from normkit.nn.graph import Graph
 from normkit.nn.primitives import OPERATIONS
-from normkit.search.architectures import ARCHITECTURES
+from normkit.search.architectures import ARCHITECTURES, Architecture, chosen
 from normkit.search.candidate import FATES, Candidate
 from normkit.search.drawing import draw
 from normkit.search.evolution import Evolution, Search
@@ -16,6 +16,7 @@ from normkit.search.known import graph_of, known
 from normkit.search.protocol import PAPER, Protocol
 from normkit.search.reranking import LONGER, Ranked, judge, rerank
 from normkit.search.response import divides_by_second_moment, nonlinearity, response
+from normkit.search.results import write
 from normkit.search.sampling import mutate, tree, uniform
 from normkit.search.source import source
 from normkit.search.task import Task
@@ -27,6 +28,7 @@ __all__ = [
     "LONGER",
     "OPERATIONS",
     "PAPER",
+    "Architecture",
     "Candidate",
     "Evolution",
     "Graph",
@@ -34,6 +36,7 @@ __all__ = [
     "Ranked",
     "Search",
     "Task",
+    "chosen",
     "divides_by_second_moment",
     "draw",
     "graph_of",
@@ -48,4 +51,5 @@ __all__ = [
     "tree",
     "try_out",
     "uniform",
+    "write",
 ]

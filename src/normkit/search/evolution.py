@@ -73,8 +73,8 @@ class Search:
         train: pair (images (N, C, H, W), labels (N,)) of arrays or tensors.
         val: the same, on which accuracy is taken.
         ops: "B" for all operations, "S" for those that look at one sample alone, or a list of ids or names.
-        architectures: how many of `ARCHITECTURES`, their names, or a dict of your own; candidates are tested on the
-            first and scored on all.
+        architectures: how many of `ARCHITECTURES`, their names, or a dict of your own (a `functools.partial` of one of
+            them gives its size); candidates are tested on the first and scored on all.
         sampler: "tree" or "uniform" (the paper's).
         budget_evaluations: the search ends with the generation in which so many candidates have been trained …
         budget_proposals: … or after so many proposals, trained or not (default 50 for each evaluation).
@@ -164,7 +164,7 @@ class Search:
             "data": self.task.fingerprint,
             "device": self.task.device,
             "ops": list(self.ops),
-            "architectures": list(self.architectures),
+            "architectures": {name: getattr(net, "keywords", {}) for name, net in self.architectures.items()},
             "sampler": self.sampler,
             "seed": self.seed,
             "protocol": asdict(replace(self.protocol)) | {"spread": list(self.protocol.spread)},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from torch import nn
 
@@ -31,6 +32,11 @@ class Ranked:
     def mean(self) -> float:
         """The mean over the architectures."""
         return fmean(self.scores.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: formula, nodes, mean, and scores by architecture."""
+        formula, nodes = self.graph.formula(), self.graph.to_list()
+        return {"formula": formula, "nodes": nodes, "mean": self.mean, "scores": self.scores}
 
 
 def rerank(

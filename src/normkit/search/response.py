@@ -28,8 +28,10 @@ def nonlinearity(graph: Graph) -> float:
 
     0 for a plain normaliser x/s; 0.25 for a ReLU; NaN where the response is constant or not finite.
     """
-    x = torch.linspace(-3, 3, 25, dtype=torch.float64)
+    x = torch.linspace(-3, 3, 24, dtype=torch.float64)  # without 0, where x/x has no value
     y = response(graph, x)
+    if not y.isfinite().all():
+        return float("nan")
     design = torch.stack([x, torch.ones_like(x)], 1)
     line = design @ torch.linalg.lstsq(design, y[:, None]).solution
     return float((y - line[:, 0]).abs().max() / (y.max() - y.min()))

@@ -54,6 +54,31 @@ class Task:
         y, y_val = labels
         return Task(x, y, x_val, y_val, device)
 
+    @staticmethod
+    def held_out(x: Any, y: Any, *, seed: int = 0, device: str = "cpu") -> "Task":
+        """From images and labels of which a fifth, at most 1000, is drawn by `seed` for judging.
+
+        Raises:
+            ValueError: fewer than five images.
+        """
+        if len(x) < 5:
+            raise ValueError(f"{len(x)} images: five at least are needed, of which one is kept for judging")
+        order = np.random.default_rng(seed).permutation(len(x))
+        images, labels = np.asarray(x), np.asarray(y)
+        judged = min(len(x) // 5, _JUDGED)
+        val, train = order[:judged], order[judged:]
+        return Task.of((images[train], labels[train]), (images[val], labels[val]), device)
+
+    @property
+    def train(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Images and labels for training."""
+        return self.x_train, self.y_train
+
+    @property
+    def val(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Images and labels for judging."""
+        return self.x_val, self.y_val
+
     @cached_property
     def num_classes(self) -> int:
         """One more than the largest label."""
