@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from normkit import nn
+from normkit.search import known
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,14 @@ INSTANCES = [
     Instance(partial(nn.EvoNorm2dS0, 4, group_size=4, apply_act=False), _MAPS, ("weight", "bias"), label="affine"),
     Instance(partial(nn.EvoNorm2dB0, 4), _MAPS, ("weight", "bias", "v", "running_var"), _ONE_MAP | _BATCH_STATISTICS),
     Instance(partial(nn.EvoNorm2dB0, 4, apply_act=False), _MAPS, ("weight", "bias", "running_var"), label="affine"),
+    Instance(partial(nn.GraphNorm2d, known["evonorm-s0"], 4, groups=2), _MAPS, ("weight", "bias", "v1"), label="S0"),
+    Instance(
+        partial(nn.GraphNorm2d, known["batch-norm-relu"], 4),
+        _MAPS,
+        ("weight", "bias", "running_mean", "running_var"),
+        _ONE_MAP | _BATCH_STATISTICS,
+        label="BN-ReLU",
+    ),
     Instance(partial(nn.EstBatchNorm2d, 4, 0.2), _MAPS, _EST, _CONSTANT_ESTIMATES | _BATCH_STATISTICS),
     Instance(
         partial(nn.BatchChannelNorm2d, 4, 2),

@@ -9,7 +9,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+<<<<<<< HEAD
 from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, PowerNorm, UnifiedNorm
+=======
+from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, GraphNorm2d
+from normkit.search import known
+>>>>>>> 35a93166038f659eaefa53374c9b0f0a71ec8cec
 
 SIZES = (3, 1)  # the ranks' batches differ in size
 
@@ -24,6 +29,7 @@ def upstream() -> torch.Tensor:
 
 def layers(sync: bool) -> list[torch.nn.Module]:
     options = {"sync": sync, "dtype": torch.float64}
+<<<<<<< HEAD
     power = {"channel_dim": 1, **options}
     return [
         EvoNorm2dB0(4, **options),
@@ -32,6 +38,12 @@ def layers(sync: bool) -> list[torch.nn.Module]:
         PowerNorm(4, warmup_iters=1, group_num=2, **power),
         PowerNorm(4, variant="pn-v", group_num=0, **power),
         UnifiedNorm(3, warmup_iters=0, **options),
+=======
+    return [
+        EvoNorm2dB0(4, **options),
+        EstBatchNorm2d(4, 0.1, **options),
+        GraphNorm2d(known["batch-norm-relu"], 4, **options),
+>>>>>>> 35a93166038f659eaefa53374c9b0f0a71ec8cec
     ]
 
 

@@ -10,6 +10,7 @@ from normkit.nn.cross_entropy import CrossEntropyLoss
 from normkit.nn.est_batch_norm import EstBatchNorm2d, set_estimate_speed
 from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
+from normkit.nn.graph_norm import GraphNorm2d
 from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
@@ -27,6 +28,7 @@ __all__ = [
     "EstBatchNorm2d",
     "EvoNorm2dB0",
     "EvoNorm2dS0",
+    "GraphNorm2d",
     "GroupNorm",
     "LayerNorm",
     "LayerNormGRU",
