@@ -24,7 +24,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "normalized-lr",
             "partial-correlation",
             "powernorm",
-            "region-norm",
             "self-distillation",
             "stain-foundation",
             "unified-norm",

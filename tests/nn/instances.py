@@ -1,5 +1,6 @@
 """One or more instances of every layer of `normkit.nn`, which the contract test walks. A layer without one fails it."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,24 +37,50 @@ class Instance:
         return self.layer.__name__ + (f"-{self.label}" if self.label else "")
 
     def make(self, **options: Any) -> torch.nn.Module:
-        """The layer as built; one that has no parameters need not take a device and a dtype."""
+        """The layer as built from torch's seed 0; one that has no parameters need not take a device and a dtype."""
+        torch.manual_seed(0)
         known = signature(self.layer).parameters
         return self.build(**{name: value for name, value in options.items() if name in known})
 
     def module(self, dtype: torch.dtype = torch.float64, **options: Any) -> torch.nn.Module:
-        """The layer with parameters other than their initial ones."""
-        layer = self.make(dtype=dtype, **options)
+        """The layer with parameters other than their initial ones, alike in every dtype but for the rounding."""
+        layer, wide = self.make(dtype=dtype, **options), self.make(dtype=torch.float64)
         draw = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            for parameter in layer.parameters():
+            for parameter, initial in zip(layer.parameters(), wide.parameters(), strict=True):
                 if not parameter.is_meta:
                     noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
-                    parameter.add_(0.3 * noise.to(parameter.dtype))
+                    parameter.copy_(initial + 0.3 * noise)
         return layer
 
     def input(self, dtype: torch.dtype = torch.float64, seed: int = 2, shape: tuple[int, ...] | None = None) -> Tensor:
         draw = torch.Generator().manual_seed(seed)
         return (torch.randn(shape or self.shape, generator=draw, dtype=torch.float64) * 1.5 + 0.5).to(dtype)
+
+
+def _hole(x: Tensor) -> Tensor:
+    """A mask for maps (batch, channels, height, width): the left half is a hole, none in the first sample."""
+    hole = torch.zeros_like(x[:, :1], dtype=torch.bool)
+    hole[1:, ..., : x.shape[-1] // 2] = True
+    return hole
+
+
+class MaskedRegionNorm(nn.RegionNorm2d):
+    """With a label map that follows from the input's shape, so that the layer can be called as all others are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input, _hole(input))
+
+
+class MaskedRNB(nn.RNB):
+    """The same for the layer that takes a mask; without its warning of a batch of one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().forward(input, _hole(input))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "RNB|MaskedRNB: in the batch style")
+            return super().forward(input, _hole(input))
 
 
 _MAPS = (3, 4, 3, 2)
@@ -63,6 +90,8 @@ _BATCH_STATISTICS = {"vmap train": "aten::lerp_|updated in place"}
 _CONSTANT_ESTIMATES = {"gradcheck train": "Jacobian mismatch", "gradgradcheck train": "Jacobian mismatch"}
 _EST = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "estbn_moving_speed")
 _BN = _EST[:-1]
+_RNB = ("foreground_gamma", "foreground_beta", "background_gamma", "background_beta")
+_RNL = ("sa.conv1.weight", *(f"sa.{name}_conv.{kind}" for name in ("gamma", "beta") for kind in ("weight", "bias")))
 
 INSTANCES = [
     Instance(partial(nn.LayerNorm, 5), (3, 4, 5), ("weight", "bias")),
@@ -96,4 +125,10 @@ INSTANCES = [
         _ONE_MAP | _BATCH_STATISTICS,
         label="batch",
     ),
+    Instance(partial(MaskedRegionNorm, num_regions=2), _MAPS, (), fixed_size=False),
+    Instance(partial(MaskedRNB, 4), _MAPS, _RNB),
+    Instance(
+        partial(MaskedRNB, 4, "batch", affine_mode="official", eps_mode="official"), _MAPS, _RNB, label="official"
+    ),
+    Instance(partial(nn.RNL, 4, 0.5, 3), _MAPS, _RNL),
 ]

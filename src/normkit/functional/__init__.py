@@ -13,6 +13,7 @@ from normkit.functional.group_norm import group_norm
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
+from normkit.functional.region_norm import region_norm
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
 from normkit.functional.softmax_pair import merge_pairs, softmax_pair
@@ -29,6 +30,7 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "merge_pairs",
+    "region_norm",
     "rms_norm",
     "softmax",
     "softmax_pair",

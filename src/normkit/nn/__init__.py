@@ -12,10 +12,15 @@ from normkit.nn.evonorm_b0 import EvoNorm2dB0
 from normkit.nn.evonorm_s0 import EvoNorm2dS0
 from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
+from normkit.nn.region_norm import RegionNorm2d
 from normkit.nn.rms_norm import RMSNorm
+from normkit.nn.rnb import RNB
+from normkit.nn.rnl import RNL
 from normkit.nn.softmax import LogSoftmax, Softmax
 
 __all__ = [
+    "RNB",
+    "RNL",
     "BatchChannelNorm2d",
     "CRMSNorm",
     "CrossEntropyLoss",
@@ -26,6 +31,7 @@ __all__ = [
     "LayerNorm",
     "LogSoftmax",
     "RMSNorm",
+    "RegionNorm2d",
     "Softmax",
     "set_estimate_speed",
 ]
