@@ -156,4 +156,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(2, 3, 2, 3), labels(3, 2, 2, 3), 4, style="batch", bias=normal(4, 3))
 
 
-REGION_NORM = Op("region_norm", reference=reference.region_norm, samples=_samples)
+REGION_NORM = Op(
+    "region_norm",
+    reference=reference.region_norm,
+    kernels=("torch:region_norm.region_norm",),
+    samples=_samples,
+)
