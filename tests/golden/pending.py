@@ -2,12 +2,7 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-<<<<<<< HEAD
-    "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
-=======
-    "layer-norm": (r"lstm_\w+", r"gru_\w+"),
     "evonorm": (r"(B1|B2|S1|S2)\.\w+",),
->>>>>>> 35a93166038f659eaefa53374c9b0f0a71ec8cec
     **dict.fromkeys(
         (
             "adamp",
@@ -27,7 +22,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "region-norm",
             "self-distillation",
             "stain-foundation",
             "unmix-tns",

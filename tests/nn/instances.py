@@ -1,5 +1,6 @@
 """One or more instances of every layer of `normkit.nn`, which the contract test walks. A layer without one fails it."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,22 +39,20 @@ class Instance:
         return self.layer.__name__ + (f"-{self.label}" if self.label else "")
 
     def make(self, **options: Any) -> torch.nn.Module:
-        """The layer as built from seed 0; one that has no parameters need not take a device and a dtype."""
+        """The layer as built from torch's seed 0; one that has no parameters need not take a device and a dtype."""
         torch.manual_seed(0)
         known = signature(self.layer).parameters
         return self.build(**{name: value for name, value in options.items() if name in known})
 
     def module(self, dtype: torch.dtype = torch.float64, **options: Any) -> torch.nn.Module:
-        """The layer with parameters other than their initial ones."""
-        layer = self.make(dtype=dtype, **options)
-        if not any(parameter.is_meta for parameter in layer.parameters()):
-            layer.load_state_dict(self.make(dtype=torch.float64, **options).state_dict())  # a draw depends on the type
+        """The layer with parameters other than their initial ones, alike in every dtype but for the rounding."""
+        layer, wide = self.make(dtype=dtype, **options), self.make(dtype=torch.float64)
         draw = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            for parameter in layer.parameters():
+            for parameter, initial in zip(layer.parameters(), wide.parameters(), strict=True):
                 if not parameter.is_meta:
                     noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
-                    parameter.add_(0.3 * noise.to(parameter.dtype))
+                    parameter.copy_(initial + 0.3 * noise)
         return layer
 
     def input(self, dtype: torch.dtype = torch.float64, seed: int = 2, shape: tuple[int, ...] | None = None) -> Tensor:
@@ -87,6 +86,31 @@ def _recurrent(layer: type[torch.nn.Module], norms: tuple[str, ...], suffixes: t
     return Instance(build, (3, 4) if cell else (3, 2, 4), tuple(state), label=label)
 
 
+def _hole(x: Tensor) -> Tensor:
+    """A mask for maps (batch, channels, height, width): the left half is a hole, none in the first sample."""
+    hole = torch.zeros_like(x[:, :1], dtype=torch.bool)
+    hole[1:, ..., : x.shape[-1] // 2] = True
+    return hole
+
+
+class MaskedRegionNorm(nn.RegionNorm2d):
+    """With a label map that follows from the input's shape, so that the layer can be called as all others are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input, _hole(input))
+
+
+class MaskedRNB(nn.RNB):
+    """The same for the layer that takes a mask; without its warning of a batch of one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().forward(input, _hole(input))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "RNB|MaskedRNB: in the batch style")
+            return super().forward(input, _hole(input))
+
+
 _MAPS = (3, 4, 3, 2)
 _ONE_MAP = {"one element train": r"needs more than one value a channel|more than 1 value per channel"}
 _BATCH_STATISTICS = {"vmap train": "aten::lerp_|updated in place"}
@@ -107,6 +131,8 @@ _APPROXIMATE = {"gradcheck train": "not reentrant", "gradgradcheck train": "Jaco
 _IN_PLACE = {"vmap train": "vmap"}
 _PN = ("weight", "bias", "running_phi", "ema_gz", "iters")
 _LSTM_NORMS, _GRU_NORMS = ("ln_ih", "ln_hh", "ln_c"), ("ln_ih", "ln_hh", "ln_in", "ln_hn")
+_RNB = ("foreground_gamma", "foreground_beta", "background_gamma", "background_beta")
+_RNL = ("sa.conv1.weight", *(f"sa.{name}_conv.{kind}" for name in ("gamma", "beta") for kind in ("weight", "bias")))
 
 INSTANCES = [
     Instance(partial(nn.LayerNorm, 5), (3, 4, 5), ("weight", "bias")),
@@ -171,4 +197,10 @@ INSTANCES = [
         _APPROXIMATE_GRADIENT,
         label="filter",
     ),
+    Instance(partial(MaskedRegionNorm, num_regions=2), _MAPS, (), fixed_size=False),
+    Instance(partial(MaskedRNB, 4), _MAPS, _RNB),
+    Instance(
+        partial(MaskedRNB, 4, "batch", affine_mode="official", eps_mode="official"), _MAPS, _RNB, label="official"
+    ),
+    Instance(partial(nn.RNL, 4, 0.5, 3), _MAPS, _RNL),
 ]

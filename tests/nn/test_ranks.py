@@ -9,12 +9,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-<<<<<<< HEAD
-from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, PowerNorm, UnifiedNorm
-=======
-from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, GraphNorm2d
+from normkit.nn import EstBatchNorm2d, EvoNorm2dB0, GraphNorm2d, PowerNorm, UnifiedNorm
 from normkit.search import known
->>>>>>> 35a93166038f659eaefa53374c9b0f0a71ec8cec
 
 SIZES = (3, 1)  # the ranks' batches differ in size
 
@@ -29,21 +25,14 @@ def upstream() -> torch.Tensor:
 
 def layers(sync: bool) -> list[torch.nn.Module]:
     options = {"sync": sync, "dtype": torch.float64}
-<<<<<<< HEAD
     power = {"channel_dim": 1, **options}
     return [
         EvoNorm2dB0(4, **options),
         EstBatchNorm2d(4, 0.1, **options),
+        GraphNorm2d(known["batch-norm-relu"], 4, **options),
         UnifiedNorm(3, warmup_iters=0, **options),
         PowerNorm(4, warmup_iters=1, group_num=2, **power),
         PowerNorm(4, variant="pn-v", group_num=0, **power),
-        UnifiedNorm(3, warmup_iters=0, **options),
-=======
-    return [
-        EvoNorm2dB0(4, **options),
-        EstBatchNorm2d(4, 0.1, **options),
-        GraphNorm2d(known["batch-norm-relu"], 4, **options),
->>>>>>> 35a93166038f659eaefa53374c9b0f0a71ec8cec
     ]
 
 

@@ -14,6 +14,7 @@ from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
 from normkit.functional.power_norm import power_norm
+from normkit.functional.region_norm import region_norm
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
 from normkit.functional.softmax_pair import merge_pairs, softmax_pair
@@ -32,6 +33,7 @@ __all__ = [
     "logsumexp",
     "merge_pairs",
     "power_norm",
+    "region_norm",
     "rms_norm",
     "softmax",
     "softmax_pair",

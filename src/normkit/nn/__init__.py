@@ -17,11 +17,16 @@ from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
 from normkit.nn.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
 from normkit.nn.layer_norm_rnn import LayerNormRNN, LayerNormRNNCell
 from normkit.nn.power_norm import PowerNorm
+from normkit.nn.region_norm import RegionNorm2d
 from normkit.nn.rms_norm import RMSNorm
+from normkit.nn.rnb import RNB
+from normkit.nn.rnl import RNL
 from normkit.nn.softmax import LogSoftmax, Softmax
 from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 
 __all__ = [
+    "RNB",
+    "RNL",
     "BatchChannelNorm2d",
     "CRMSNorm",
     "CrossEntropyLoss",
@@ -40,6 +45,7 @@ __all__ = [
     "LogSoftmax",
     "PowerNorm",
     "RMSNorm",
+    "RegionNorm2d",
     "Softmax",
     "UnifiedNorm",
     "reset_warmup",
