@@ -9,7 +9,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "adamp",
             "alpha-bn",
             "biper",
-            "bn-only",
             "dae-score",
             "dahsf",
             "depict",

@@ -5,7 +5,7 @@ from normkit.training.evaluate import accuracy, evaluating, mean_loss
 from normkit.training.loop import Callback, History, fit
 from normkit.training.loss import Loss, cross_entropy
 from normkit.training.parameters import parameter_groups
-from normkit.training.schedule import Schedule, warmup_cosine
+from normkit.training.schedule import Schedule, step_decay, warmup_cosine
 
 __all__ = [
     "Callback",
@@ -22,6 +22,7 @@ __all__ = [
     "mean_loss",
     "output_tensor",
     "parameter_groups",
+    "step_decay",
     "targets_of",
     "unwrapped",
     "warmup_cosine",
