@@ -3,7 +3,7 @@
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
     "layer-norm": (r"lstm_\w+", r"gru_\w+"),
-    "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
+    "evonorm": (r"graph\.\w+",),
     **dict.fromkeys(
         (
             "adamp",
