@@ -220,6 +220,7 @@ def centred_vectors() -> list[Tensor]:
 _AFFINE = Patient(affine_net, shuffled_images)
 
 PATIENTS: dict[str, Patient] = {
+    "affine-only": Patient(residual_net, images),
     "batch-channel-norm": Patient(conv_net, images, _AFFINE),
     "evonorm-b0": Patient(residual_net, images, Patient(open_net, even_images)),
     "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),

@@ -2,13 +2,11 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-    "evonorm": (r"(B1|B2|S1|S2)\.\w+",),
     **dict.fromkeys(
         (
             "adamp",
             "alpha-bn",
             "biper",
-            "bn-only",
             "dae-score",
             "dahsf",
             "depict",

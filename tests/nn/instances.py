@@ -19,7 +19,8 @@ class Instance:
     """How to build a layer, what it eats, what its checkpoint holds, and which checks it cannot pass by its nature.
 
     `fixed_size` is False for a layer that takes any size. `cannot` maps the name of a check, or of a check in one mode
-    (`"vmap train"`), to a pattern of the error to expect.
+    (`"vmap train"`), to a pattern of the error to expect. `slow` is a layer whose every line another instance runs,
+    such as the same over another number of axes: the default suite leaves it out of what takes long.
     """
 
     build: Callable[..., torch.nn.Module]
@@ -28,6 +29,12 @@ class Instance:
     cannot: dict[str, str] = field(default_factory=dict)
     label: str = ""
     fixed_size: bool = True
+    slow: bool = False
+
+    @property
+    def channels_second(self) -> bool:
+        """Whether the input is (batch, channels, space), as the 1d, 2d and 3d layers have it."""
+        return len(self.shape) > 3 or any(f"{axes}d" in self.layer.__name__ for axes in (1, 2, 3))
 
     @property
     def layer(self) -> type[torch.nn.Module]:
@@ -112,6 +119,7 @@ class MaskedRNB(nn.RNB):
 
 
 _MAPS = (3, 4, 3, 2)
+_OTHERS = {1: (3, 4, 5), 3: (3, 4, 2, 2, 1)}
 _ONE_MAP = {"one element train": r"needs more than one value a channel|more than 1 value per channel"}
 _BATCH_STATISTICS = {"vmap train": "aten::lerp_|updated in place"}
 # The method's own: the estimates move with the batch but carry no gradient.
@@ -165,6 +173,10 @@ INSTANCES = [
     Instance(partial(nn.PowerNorm, 4, channel_dim=1), _MAPS, _PN, _APPROXIMATE | _IN_PLACE, label="maps"),
     Instance(partial(nn.EvoNorm2dS0, 4, groups=2), _MAPS, ("weight", "bias", "v")),
     Instance(partial(nn.EvoNorm2dS0, 4, group_size=4, apply_act=False), _MAPS, ("weight", "bias"), label="affine"),
+    Instance(partial(nn.EvoNorm2dS0a, 4, groups=2), _MAPS, ("weight", "bias", "v"), slow=True),
+    Instance(partial(nn.EvoNorm2dS0a, 4, groups=2, apply_act=False), _MAPS, ("weight", "bias"), label="divides"),
+    Instance(partial(nn.EvoNorm2dS1, 4, groups=2), _MAPS, ("weight", "bias")),
+    Instance(partial(nn.EvoNorm2dS2, 4, groups=2), _MAPS, ("weight", "bias")),
     Instance(partial(nn.EvoNorm2dB0, 4), _MAPS, ("weight", "bias", "v", "running_var"), _ONE_MAP | _BATCH_STATISTICS),
     Instance(partial(nn.EvoNorm2dB0, 4, apply_act=False), _MAPS, ("weight", "bias", "running_var"), label="affine"),
     Instance(partial(nn.GraphNorm2d, known["evonorm-s0"], 4, groups=2), _MAPS, ("weight", "bias", "v1"), label="S0"),
@@ -174,6 +186,29 @@ INSTANCES = [
         ("weight", "bias", "running_mean", "running_var"),
         _ONE_MAP | _BATCH_STATISTICS,
         label="BN-ReLU",
+    ),
+    Instance(partial(nn.EvoNorm2dB1, 4), _MAPS, ("weight", "bias", "running_var"), _ONE_MAP | _BATCH_STATISTICS),
+    Instance(partial(nn.EvoNorm2dB2, 4), _MAPS, ("weight", "bias", "running_var"), _ONE_MAP | _BATCH_STATISTICS),
+    *(
+        Instance(partial(getattr(nn, f"EvoNorm{axes}dS{kind}"), 4, groups=2), shape, state, slow=True)
+        for axes, shape in _OTHERS.items()
+        for kind, state in (
+            ("0", ("weight", "bias", "v")),
+            ("0a", ("weight", "bias", "v")),
+            ("1", ("weight", "bias")),
+            ("2", ("weight", "bias")),
+        )
+    ),
+    *(
+        Instance(
+            partial(getattr(nn, f"EvoNorm{axes}dB{kind}"), 4),
+            shape,
+            ("weight", "bias", *(["v"] if kind == "0" else []), "running_var"),
+            _ONE_MAP | _BATCH_STATISTICS,
+            slow=True,
+        )
+        for axes, shape in _OTHERS.items()
+        for kind in ("0", "1", "2")
     ),
     Instance(partial(nn.EstBatchNorm2d, 4, 0.2), _MAPS, _EST, _CONSTANT_ESTIMATES | _BATCH_STATISTICS),
     Instance(

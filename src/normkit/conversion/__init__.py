@@ -6,6 +6,7 @@ from normkit.conversion._framework.replay import load, read_recipe, reload, repl
 from normkit.conversion._framework.result import Conversion
 from normkit.conversion._framework.rule import Calibrated, Change, Refusal, Rule, Site, rule_from, rules
 from normkit.conversion._framework.verify import ConversionError
+from normkit.conversion.affine_only import AffineOnly
 from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
 from normkit.conversion.fold import Fold
@@ -17,6 +18,7 @@ from normkit.conversion.unified_norm import ToUnifiedNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
 
 __all__ = [
+    "AffineOnly",
     "Calibrated",
     "Change",
     "Conversion",

@@ -8,7 +8,11 @@ from normkit.functional.batch_channel_norm import batch_channel_norm
 from normkit.functional.crms_norm import crms_norm
 from normkit.functional.cross_entropy import cross_entropy
 from normkit.functional.evonorm_b0 import evonorm_b0
+from normkit.functional.evonorm_b1 import evonorm_b1
+from normkit.functional.evonorm_b2 import evonorm_b2
 from normkit.functional.evonorm_s0 import evonorm_s0
+from normkit.functional.evonorm_s1 import evonorm_s1
+from normkit.functional.evonorm_s2 import evonorm_s2
 from normkit.functional.group_norm import group_norm
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
@@ -26,7 +30,11 @@ __all__ = [
     "crms_norm",
     "cross_entropy",
     "evonorm_b0",
+    "evonorm_b1",
+    "evonorm_b2",
     "evonorm_s0",
+    "evonorm_s1",
+    "evonorm_s2",
     "group_norm",
     "layer_norm",
     "log_softmax",

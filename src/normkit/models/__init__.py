@@ -2,6 +2,7 @@
 
 from normkit.models.basic_resnet import BasicBlock, BasicResNet, resnet
 from normkit.models.character_model import character_model
+from normkit.models.cifar_resnet import CIFARBlock, CIFARResNet, cifar_resnet
 from normkit.models.describe_norms import BlockNorms, NormDescription, describe_norms
 from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
@@ -17,6 +18,8 @@ __all__ = [
     "BasicBlock",
     "BasicResNet",
     "BlockNorms",
+    "CIFARBlock",
+    "CIFARResNet",
     "NormDescription",
     "PlainConvNet",
     "PreActivationBlock",
@@ -27,6 +30,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
     "character_model",
+    "cifar_resnet",
     "describe_norms",
     "resnet",
 ]
