@@ -192,6 +192,7 @@ PATIENTS: dict[str, Patient] = {
     "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),
     "fold": Patient(residual_net, images),
     "group-norm": Patient(conv_net, images, _AFFINE),
+    "peri-ln": Patient(encoder, vectors),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
     "weight-standardization": Patient(residual_net, images, _AFFINE),

@@ -10,6 +10,7 @@ from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
+from normkit.conversion.peri_ln import PeriLN
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
@@ -21,6 +22,7 @@ __all__ = [
     "ConversionError",
     "Fold",
     "Pairs",
+    "PeriLN",
     "PreCRMSNorm",
     "PreRMSNorm",
     "Refusal",
