@@ -227,6 +227,7 @@ PATIENTS: dict[str, Patient] = {
     "fold": Patient(residual_net, images),
     "group-norm": Patient(conv_net, images, _AFFINE),
     "powernorm": Patient(lambda: encoder(norm_first=False), vectors, Patient(centred_encoder, centred_vectors)),
+    "peri-ln": Patient(encoder, vectors),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
     "unified-norm": Patient(encoder, vectors, Patient(normed_map, shuffled_vectors)),

@@ -11,6 +11,7 @@ from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
 from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
+from normkit.conversion.peri_ln import PeriLN
 from normkit.conversion.powernorm import ToPowerNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
@@ -25,6 +26,7 @@ __all__ = [
     "ConversionError",
     "Fold",
     "Pairs",
+    "PeriLN",
     "PreCRMSNorm",
     "PreRMSNorm",
     "Refusal",
