@@ -160,5 +160,8 @@ def _samples() -> Iterator[Sample]:
 
 
 POWER_NORM = Op(
-    "power_norm", reference=reference.power_norm, kernels=("native:power_norm.power_norm",), samples=_samples
+    "power_norm",
+    reference=reference.power_norm,
+    kernels=("native:power_norm.power_norm", "triton.power_norm.power_norm"),
+    samples=_samples,
 )

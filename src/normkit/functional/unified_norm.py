@@ -145,6 +145,6 @@ def _samples() -> Iterator[Sample]:
 UNIFIED_NORM = Op(
     "unified_norm",
     reference=reference.unified_norm,
-    kernels=("native:unified_norm.unified_norm",),
+    kernels=("native:unified_norm.unified_norm", "triton.unified_norm.unified_norm"),
     samples=_samples,
 )

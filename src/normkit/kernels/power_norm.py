@@ -1,4 +1,4 @@
-"""Power normalisation by the native column kernels: once the warm-up is over, each pass reads x once.
+"""Power normalisation by column kernels: once the warm-up is over, each pass reads x once.
 
 With u = x s, s the scale of the position's group of channels, both passes are affine in u:
 
@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from normkit.kernels import differentiable, native_columns
+from normkit.kernels.columns import Columns
 from normkit.kernels.reference import power_norm as reference
 from normkit.kernels.reference.means import Reduce, mean
 
-__all__ = ["WHY_NOT", "power_norm", "supports"]
+__all__ = ["WHY_NOT", "by_columns", "power_norm", "supports"]
 
 WHY_NOT: str = native_columns.WHY_NOT
 
@@ -29,7 +30,13 @@ def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     return differentiable.objection(input, args, native_columns.DTYPES)
 
 
-def power_norm(
+def power_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_phi: Tensor, *args: Any) -> Tensor:
+    """y = γ u / sqrt(d + ε) + β; arguments as `normkit.functional.power_norm`."""
+    return by_columns(native_columns, input, weight, bias, running_phi, *args)
+
+
+def by_columns(
+    columns: Columns,
     input: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -47,7 +54,7 @@ def power_norm(
     pad_mask: Tensor | None = None,
     reduce: Reduce | None = None,
 ) -> Tensor:
-    """y = γ u / sqrt(d + ε) + β; arguments as `normkit.functional.power_norm`."""
+    """The same by the kernels of `columns`."""
     recorded = differentiable.recorded(input, weight, bias)
     # Not the kernels' form: a gradient through the running statistic's map, or through a statistic of some positions.
     if (recorded and not training) or (variant == "pn-v" and training and (pad_mask is not None or reduce is not None)):
@@ -55,33 +62,36 @@ def power_norm(
         return reference.power_norm(input, weight, bias, *state, group_num, eps, backward_scale, pad_mask, reduce)
     x = input.detach()
     if not training:
-        return _affine(x, weight, bias, running_phi, group_num, eps)[0]
+        return _affine(columns, x, weight, bias, running_phi, group_num, eps)[0]
     if iters is not None:
         iters.add_(1)
     if variant == "pn-v":
-        y, psi, scales = _batch_norm(x, weight, bias, group_num, eps)
+        y, psi, scales = _batch_norm(columns, x, weight, bias, group_num, eps)
         reference.move_running_phi(running_phi, psi, alpha_fwd)
-        return differentiable.apply(_Exact, input, weight, bias, (y, psi, scales, eps)) if recorded else y
+        return differentiable.apply(_Exact, input, weight, bias, (columns, y, psi, scales, eps)) if recorded else y
     assert iters is not None
     assert running_gz is not None
-    if int(iters) <= warmup_iters:
-        y, divisor, found = _warming(x, weight, bias, group_num, eps, pad_mask, reduce)
-        psi = divisor
+    before = running_phi.clone()
+    if input.is_cpu and int(iters) > warmup_iters:  # elsewhere to read the step's number would stop the queue
+        y, scales, squares = _affine(columns, x, weight, bias, before, group_num, eps, pad_mask, summed=True)
+        divisor, psi = before, _mean_square(squares, x, pad_mask, reduce)
     else:
-        divisor = running_phi.clone()
-        y, scales, squares = _affine(x, weight, bias, divisor, group_num, eps, pad_mask, summed=True)
+        _, scales, squares = columns.forward(x, groups=group_num, eps=eps, left_out=pad_mask, summed=True)
         psi = _mean_square(squares, x, pad_mask, reduce)
-        found = (scales, squares)
+        divisor = torch.where(iters <= warmup_iters, psi, before.to(psi.dtype))
+        y, _, _ = _affine(columns, x, weight, bias, divisor, group_num, eps, scales=scales)
     reference.move_running_phi(running_phi, psi, alpha_fwd, iters, warmup_iters)
     if not recorded:
         return y
-    step = _Step(divisor, psi if backward_scale == "batch" else divisor, *found, running_gz, alpha_bwd, eps, reduce)
+    scale = psi if backward_scale == "batch" else divisor
+    step = _Step(columns, divisor, scale, scales, squares, running_gz, alpha_bwd, eps, reduce)
     return differentiable.apply(_Approximate, input, weight, bias, y, step)
 
 
 class _Step(NamedTuple):
     """What PN's forward pass leaves to its backward pass."""
 
+    columns: Columns
     divisor: Tensor
     scale: Tensor
     scales: Tensor | None
@@ -93,6 +103,7 @@ class _Step(NamedTuple):
 
 
 def _affine(
+    columns: Columns,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -106,34 +117,19 @@ def _affine(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Y = γ u / sqrt(squared + ε) + β, the scales, and Σ u²."""
     gain = _gain(weight, squared, eps)
-    y, scales, sums = native_columns.forward(
+    y, scales, sums = columns.forward(
         x, gain, bias, groups=groups, eps=eps, scales=scales, left_out=pad_mask, summed=summed
     )
-    assert y is not None
     return y, scales, squared if sums is None else sums
 
 
-def _warming(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    groups: int,
-    eps: float,
-    pad_mask: Tensor | None = None,
-    reduce: Reduce | None = None,
-) -> tuple[Tensor, Tensor, tuple[Tensor | None, Tensor]]:
-    """Y by the batch's own ψ², which takes a read of its own; ψ²; the scales and Σ u²."""
-    _, scales, squares = native_columns.forward(x, groups=groups, eps=eps, left_out=pad_mask, summed=True)
-    assert squares is not None
-    psi = _mean_square(squares, x, pad_mask, reduce)
-    return _affine(x, weight, bias, psi, groups, eps, scales=scales)[0], psi, (scales, squares)
-
-
 def _batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, groups: int, eps: float
+    columns: Columns, x: Tensor, weight: Tensor | None, bias: Tensor | None, groups: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    y, psi, (scales, _) = _warming(x, weight, bias, groups, eps)
-    return y, psi, scales
+    """Y by the batch's own ψ², which takes a read of its own; ψ² and the scales."""
+    _, scales, squares = columns.forward(x, groups=groups, eps=eps, summed=True)
+    psi = _mean_square(squares, x, None, None)
+    return _affine(columns, x, weight, bias, psi, groups, eps, scales=scales)[0], psi, scales
 
 
 def _mean_square(squares: Tensor, x: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
@@ -164,17 +160,30 @@ class _Approximate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
         step: _Step = ctx.step
+        if not step.columns.takes(gradient, step.running_gz):  # many gradients at once
+            return *_by_formula(step, input, weight, gradient, ctx.bias_dtype), None, None
         root, scale = (step.divisor + step.eps).rsqrt(), (step.scale + step.eps).rsqrt()
         pull = (1 - step.alpha_bwd) * step.running_gz * root
         of_dy = scale if weight is None else scale * weight.detach()
-        dx, sums = native_columns.backward(input, gradient, of_dy, pull * scale, scales=step.scales, summed=True)
-        assert sums is not None
+        dx, sums = step.columns.backward(input, gradient, of_dy, pull * scale, scales=step.scales, summed=True)
         along = sums[0] * root
         moved = (along if weight is None else along * weight.detach()) - pull * root * step.squares.sum(0)
         moved = mean(moved, _positions(input), step.reduce)
         step.running_gz.add_(moved.to(step.running_gz.dtype))
         for_weight = None if weight is None else along.to(weight.dtype)
         return dx, for_weight, None if ctx.bias_dtype is None else sums[1].to(ctx.bias_dtype), None, None
+
+
+def _by_formula(
+    step: _Step, input: Tensor, weight: Tensor | None, gradient: Tensor, bias_dtype: torch.dtype | None
+) -> tuple[Tensor | None, ...]:
+    groups = 0 if step.scales is None else step.scales.shape[-1]
+    given = (gradient, input, weight, step.divisor, step.scale, step.running_gz, step.alpha_bwd, groups, step.eps)
+    gx, for_weight, for_bias, moved = reference.gradients(*given)
+    moved = mean(moved, _positions(input), step.reduce)
+    step.running_gz.add_(moved.to(step.running_gz.dtype))
+    gweight = None if weight is None else for_weight.to(weight.dtype)
+    return gx.to(input.dtype), gweight, None if bias_dtype is None else for_bias.to(bias_dtype)
 
 
 class _Exact(torch.autograd.Function):
@@ -186,9 +195,9 @@ class _Exact(torch.autograd.Function):
         input: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
-        found: tuple[Tensor, Tensor, Tensor | None, float],
+        found: tuple[Columns, Tensor, Tensor, Tensor | None, float],
     ) -> Tensor:
-        y, psi, scales, ctx.eps = found
+        ctx.columns, y, psi, scales, ctx.eps = found
         ctx.save_for_backward(input, weight, bias, psi, scales)
         return y
 
@@ -196,15 +205,15 @@ class _Exact(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         *inputs, psi, scales = ctx.saved_tensors
-        if not differentiable.by_hand(gradient):
+        columns: Columns = ctx.columns
+        if torch.is_grad_enabled() or not columns.takes(gradient):
             return *differentiable.by_formula(_formula(scales, ctx.eps), inputs, gradient), None
         input, weight, _ = inputs
         root = (psi + ctx.eps).rsqrt()
         gain = _gain(weight, psi, ctx.eps)
-        _, sums = native_columns.backward(input, gradient, scales=scales, summed=True)
-        assert sums is not None
+        _, sums = columns.backward(input, gradient, scales=scales, summed=True)
         pull = gain * root.square() * sums[0] / _positions(input)
-        dx, _ = native_columns.backward(input, gradient, gain, pull, scales=scales)
+        dx, _ = columns.backward(input, gradient, gain, pull, scales=scales)
         return *differentiable.typed((dx, sums[0] * root, sums[1]), inputs), None
 
 
