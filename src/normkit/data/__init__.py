@@ -4,7 +4,16 @@ from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.images import as_images
-from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches, words
+from normkit.data.loaders import (
+    TextWindows,
+    batches,
+    character_split,
+    characters,
+    digits,
+    text,
+    text_batches,
+    words,
+)
 
 __all__ = [
     "Bunch",
@@ -15,6 +24,7 @@ __all__ = [
     "as_images",
     "atomic",
     "batches",
+    "character_split",
     "characters",
     "describe",
     "digits",

@@ -46,11 +46,12 @@ from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.layers import is_norm
 from normkit.diagnosis._framework.probe import Mode, ModuleProbe, Place
-from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0
+from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2
 
 __all__ = ["BatchNoise"]
 
-_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, EvoNorm2dB0)
+_UNCENTRED = (EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2)
+_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, *_UNCENTRED)
 _FLAT = 1e-10  # a variance below this share of the mean's square is rounding in float32, not signal
 
 Channels = Float[Tensor, " channels"]
@@ -126,7 +127,7 @@ class BatchNoise(ModuleProbe):
         """The noise at one layer."""
         noise: _Noise = place.sums["noise"]
         speed = _speed(place.module, place.sums["batch"])
-        centred = not isinstance(place.module, EvoNorm2dB0)
+        centred = not isinstance(place.module, _UNCENTRED)
         measured = noise.result(centred=centred, averaged=speed is not None)
         if measured is None:
             return None

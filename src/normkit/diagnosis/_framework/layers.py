@@ -16,8 +16,13 @@ _KNOWN = (
     nn.GroupNorm,
     nn.LocalResponseNorm,
     layers.CRMSNorm,
-    layers.EvoNorm2dB0,
+    layers.EvoNorm2dB0,  # the 1d and 3d layers are subclasses
+    layers.EvoNorm2dB1,
+    layers.EvoNorm2dB2,
     layers.EvoNorm2dS0,
+    layers.EvoNorm2dS0a,
+    layers.EvoNorm2dS1,
+    layers.EvoNorm2dS2,
     layers.BatchChannelNorm2d,
     layers.EstBatchNorm2d,
 )
