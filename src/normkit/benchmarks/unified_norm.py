@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large
+from normkit.benchmarks._harness.bar import Bar, alone_on_gpu, large
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.replaced import replaced_norms
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
@@ -50,4 +51,6 @@ suite = Suite(
         Bar(1.0, to="eager", mode="fwd+bwd", parallel=None),
         Bar(4.0, to="eager", mode="fwd+bwd", where=large),
     ),
+    on_gpu=gpu_scenes((64, 1024), (32768, 1024)),
+    bars_on_gpu=alone_on_gpu("eager"),
 )

@@ -132,7 +132,7 @@ def check_pad_mask(name: str, input: Tensor, pad_mask: Tensor) -> None:
 
 
 def _check_channels(name: str, input: Tensor, **parameters: Tensor | None) -> None:
-    check_float(name, input)
+    check_float(name, input, **parameters)
     if input.ndim < 1:
         raise ValueError(f"{name}: input must be (…, channels), got a tensor without axes")
     for label, parameter in parameters.items():

@@ -85,7 +85,7 @@ def unified_norm(
     """
     state = {"ema_gz": ema_gz, "buffer_x2": buffer_x2, "buffer_gz": buffer_gz}
     counters = {"iters": iters, "skip_counter": skip_counter}
-    check_float("unified_norm", input)
+    check_float("unified_norm", input, weight=weight, bias=bias, running_var=running_var, **state)
     _check_channels(input, {"weight": weight, "bias": bias, "running_var": running_var, **state})
     check_eps("unified_norm", eps)
     check_momentum("unified_norm", momentum)
