@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normkit import data, functional, models
+from normkit import data, functional, models, search
 from normkit.data.files import write_atomically
 from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
 from normkit.report import COLORS, new_figure, svg
@@ -56,6 +56,15 @@ def evonorm() -> Any:
     axes.set_xlabel("x")
     axes.set_ylabel("output")
     axes.legend()
+    return figure
+
+
+def evonorm_search() -> Any:
+    """The two published winners as graphs of the search space."""
+    figure, axes = new_figure(7.2, 4.4, columns=2)
+    for each, name in zip(axes, ("evonorm-b0", "evonorm-s0"), strict=True):
+        search.draw(search.known[name], each)
+        each.set_title(name.replace("evonorm-", "EvoNorm-").replace("b0", "B0").replace("s0", "S0"))
     return figure
 
 
@@ -161,6 +170,7 @@ def _ulp(found: Tensor, exact: Tensor) -> float:
 DRAWINGS = {
     "layer-norm": layer_norm,
     "evonorm": evonorm,
+    "evonorm-search": evonorm_search,
     "batch-channel-norm": batch_channel_norm,
     "pre-rmsnorm": pre_rmsnorm,
     "two-pass-softmax": two_pass_softmax,

@@ -14,7 +14,7 @@ import torch
 from normkit.search import Evolution, Protocol, Search
 from normkit.search.candidate import TRAINED, dominates
 
-TOY = Protocol(steps=2, batch_size=16, abort_step=0, quality=0.5, stability_steps=1, spread=(1e-3, 1e3))
+TOY = Protocol(steps=2, batch_size=16, abort_step=0, quality=-1.0, stability_steps=1, spread=(1e-3, 1e3))
 
 
 def pictures(count: int = 48) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,7 +47,7 @@ def test_no_signal(task: Task) -> None:
 def test_no_quality_is_given_up_early(task: Task) -> None:
     hopeless = Protocol(abort_loss=0.01, abort_step=2, steps=10**6)  # would take hours, were it not given up
     assert try_out(known["evonorm-s0"], PLAIN, task, hopeless, seed=0).fate == "quality"
-    strict = Protocol(quality=11.0, abort_step=0, steps=2)
+    strict = Protocol(quality=1.1, abort_step=0, steps=2)
     assert try_out(known["evonorm-s0"], PLAIN, task, strict, seed=0).fate == "quality"
 
 
@@ -56,14 +56,14 @@ def test_divergence_is_no_quality(task: Task) -> None:
 
 
 def test_a_layer_that_amplifies_is_unstable(task: Task) -> None:
-    loose = {"steps": 2, "abort_step": 0, "quality": 0.0}
+    loose = {"steps": 2, "abort_step": 0, "quality": -1.0}
     assert try_out(known["evonorm-s0"], PLAIN, task, Protocol(**loose), seed=0).fate == "scored"
     steep = graph_of("s = rms-group x", "d = div x s", "q = square d", "y = mul q x")
     assert try_out(steep, PLAIN, task, Protocol(**loose, spread=(0.0, 1e30)), seed=0).fate == "unstable"
 
 
 def test_the_outcome_follows_from_the_seed_alone(task: Task) -> None:
-    short = Protocol(steps=3, abort_step=0, quality=0.0, stability_steps=1)
+    short = Protocol(steps=3, abort_step=0, quality=-1.0, stability_steps=1)
     found = []
     for _ in range(2):
         torch.rand(7)

@@ -60,6 +60,7 @@ def command(
         name: partial(net, channels=channels, blocks=blocks)
         for name, net in search.chosen([name.strip() for name in architectures.split(",")]).items()
     }
+    protocol = search.Protocol(groups=groups, steps=steps, batch_size=batch_size)
     found = search.Search(
         task.train,
         task.val,
@@ -71,7 +72,7 @@ def command(
         n_jobs,
         budget_proposals=proposals,
         cluster=cluster,
-        protocol=search.Protocol(groups=groups, steps=steps, batch_size=batch_size),
+        protocol=protocol,
         device=device,
     )
     if out is not None:
@@ -83,7 +84,8 @@ def command(
         else:
             found.run(log, progress=advance)
     with progress("training the best anew"):
-        anew = partial(search.rerank, task=task, architectures=nets, n_jobs=n_jobs, cluster=cluster)
+        longer = protocol.longer()
+        anew = partial(search.rerank, task=task, architectures=nets, protocol=longer, n_jobs=n_jobs, cluster=cluster)
         best = found.best(top)
         layers = anew([each.graph for each in best]) if best else []
         yardsticks = {name: anew([search.known[name]])[0] for name in ("batch-norm-relu", "group-norm-relu")}

@@ -8,7 +8,7 @@ Source: Liu et al. 2020, "Evolving Normalization-Activation Layers", arXiv:2004.
 
 from normkit.nn.graph import Graph
 from normkit.nn.primitives import OPERATIONS
-from normkit.search.architectures import ARCHITECTURES, Architecture, chosen
+from normkit.search.architectures import ARCHITECTURES, Architecture, Layer, chosen
 from normkit.search.candidate import FATES, Candidate
 from normkit.search.drawing import draw
 from normkit.search.evolution import Evolution, Search
@@ -32,6 +32,7 @@ __all__ = [
     "Candidate",
     "Evolution",
     "Graph",
+    "Layer",
     "Protocol",
     "Ranked",
     "Search",

@@ -21,14 +21,16 @@ def draw(graph: Graph, axes: Any) -> None:
     """
     places = _places(graph)
     axes.set_axis_off()
+    middle = max(x for x, _ in places.values()) / 2
     for index in graph.reachable:
         for label, operand in zip("ab", graph.operands(index), strict=False):
             mark = label if graph.operation(index) == "div" else ""
-            _arrow(axes, places[operand], places[index], mark)
+            off = places[operand][0] - middle
+            side = -1.0 if off < 0 or (off == 0 and label == "a") else 1.0
+            _arrow(axes, places[operand], places[index], side, mark)
     for index, place in places.items():
         _box(axes, graph, index, place)
-    width = max(x for x, _ in places.values())
-    axes.set_xlim(-0.7, width + 0.7)
+    axes.set_xlim(-0.8, 2 * middle + 0.8)
     axes.set_ylim(-0.5, max(y for _, y in places.values()) + 0.5)
 
 
@@ -50,14 +52,20 @@ def _places(graph: Graph) -> dict[int, tuple[float, float]]:
     }
 
 
-def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], mark: str) -> None:
-    # a way past other rows bends, so that it does not run through their boxes
-    bend = 0.25 if end[1] - start[1] > 1 else 0.0
-    line = {"arrowstyle": "-|>", "color": "#8d99ae", "connectionstyle": f"arc3,rad={bend}"}
-    axes.annotate("", xy=end, xytext=start, arrowprops={**line, "shrinkA": 13, "shrinkB": 13})
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], side: float, mark: str) -> None:
+    """A curve from operand to reader; one that passes other rows bows to its side, so as not to run through boxes."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    span = end[1] - start[1]
+    bow = 0.0 if span <= 1 else side * 0.45 * span
+    control = ((start[0] + end[0]) / 2 + bow, (start[1] + end[1]) / 2)
+    curve = Path([(start[0], start[1] + 0.2), control, (end[0], end[1] - 0.2)], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": _COLORS["leaf"]}
+    axes.add_patch(FancyArrowPatch(path=curve, **style))
     if mark:
-        near = [0.45 * a + 0.55 * b for a, b in zip(start, end, strict=True)]
-        axes.text(near[0] + 0.08, near[1], mark, fontsize=8, color="#8d99ae", style="italic")
+        x, y = (0.2 * a + 0.48 * b + 0.32 * c for a, b, c in zip(start, control, end, strict=True))
+        axes.text(x + 0.07, y, mark, fontsize=9, color=_COLORS["leaf"], style="italic")
 
 
 def _box(axes: Any, graph: Graph, index: int, place: tuple[float, float]) -> None:

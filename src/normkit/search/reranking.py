@@ -17,8 +17,8 @@ from normkit.search.workers import results
 
 __all__ = ["LONGER", "Ranked", "judge", "rerank"]
 
-LONGER = Protocol(steps=100, batch_size=64)
-"""The budget of re-ranking where the search is the small one."""
+LONGER = Protocol().longer()
+"""The budget of a second look where the search is the small one: 100 steps of 64."""
 
 
 @dataclass(frozen=True)

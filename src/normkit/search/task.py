@@ -85,6 +85,11 @@ class Task:
         return int(max(self.y_train.max(), self.y_val.max())) + 1
 
     @property
+    def chance(self) -> float:
+        """The accuracy of guessing among classes of equal size."""
+        return 1 / self.num_classes
+
+    @property
     def chance_loss(self) -> float:
         """The cross entropy of guessing: ln(number of classes)."""
         return math.log(self.num_classes)

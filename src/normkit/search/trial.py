@@ -64,7 +64,7 @@ def try_out(
         if not _signal(task.network(first, layer, seed), task, protocol):
             return Outcome("signal")
         score = _quality(first, layer, task, protocol, seed)
-        if score is None or not score * task.num_classes >= protocol.quality:
+        if score is None or score < task.chance + protocol.quality * (1 - task.chance):
             return Outcome("quality")
         if not _stable(task.network(first, layer, seed), task, protocol):
             return Outcome("unstable")
