@@ -307,7 +307,7 @@ def test_misfits_of_a_cell(kind: str) -> None:
 
 @pytest.mark.parametrize("make", [*(ours(kind) for kind in KINDS), *(cell(kind) for kind in KINDS)])
 def test_refusals_of_the_constructor(make: Any) -> None:
-    with pytest.raises(ValueError, match="hidden_size 1 leaves the norm one unit.*constant.*layer_norm=False"):
+    with pytest.raises(ValueError, match=r"hidden_size 1 leaves the norm one unit.*constant.*layer_norm=False"):
         make(4, 1)
     assert make(4, 1, layer_norm=False).hidden_size == 1
     with pytest.raises(ValueError, match="eps must be at least 0, got -1"):
