@@ -59,6 +59,19 @@ def test_a_fitted_layer_goes_on_from_its_statistics() -> None:
     assert int(fresh.layers[0].norm1.iters) == 0
 
 
+def test_without_layer_scale_what_is_fitted_can_be_folded() -> None:
+    net, rule = encoder().eval(), ToPowerNorm(group_num=0)
+    fitted = convert(net, rule, data=vectors()).model
+    folded = convert(net, [rule, "fold"], data=vectors())
+    assert power_norms(folded.model) == ["norm"]  # nothing reads the last one
+    torch.testing.assert_close(folded.model(vectors()[0]), fitted(vectors()[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_norm_without_parameters_takes_the_networks_dtype() -> None:
+    net = nn.Sequential(nn.LayerNorm(16, elementwise_affine=False), nn.Linear(16, 4)).double()
+    assert convert(net, ToPowerNorm(fit=False), example=vectors()[0].double()).model[0].weight.dtype == torch.float64
+
+
 def test_the_decoder_keeps_its_norms_by_select() -> None:
     net = nn.Transformer(16, 4, 1, 1, 32, batch_first=True)
     pair = (torch.randn(2, 5, 16), torch.randn(2, 4, 16))

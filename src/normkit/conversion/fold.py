@@ -1,8 +1,9 @@
 """Fold a norm that is an affine map of each channel in evaluation into the linear maps beside it.
 
 BatchNorm, with a = γ/sqrt(σ² + ε) and c = β − a μ: behind a map, W ← diag(a) W and b ← a b + c; in front of a linear
-layer, W ← W diag(a) and b ← b + W c. UnifiedNorm, and every layer of `normkit.nn` that says its `scale_and_shift`,
-stands over the last axis and goes into all the linear maps that read it, attention's input projections among them.
+layer, W ← W diag(a) and b ← b + W c. UnifiedNorm, PowerNorm without layer scale, and every layer of `normkit.nn` that
+says its `scale_and_shift`, stands over the last axis and goes into all the linear maps that read it, attention's input
+projections among them.
 
 Sources: Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.1 (inference); Yang et al. 2022 (Unified Normalization),
 arXiv:2208.01313, section 3.
@@ -29,17 +30,18 @@ _MAPS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Fold(Rule):
-    """Fold BatchNorms into the map before or behind them, and UnifiedNorms into all the linear maps that read them.
+    """Fold BatchNorms into the map before or behind them, UnifiedNorms and PowerNorms into all the maps that read them.
 
     The norm becomes `nn.Identity`; a map gains a bias where it had none. Exact for evaluation, which is what it is for:
     a network that goes on training has no norm there any more. A UnifiedNorm must be in evaluation mode and have
-    statistics. What cannot take it exactly is left, with the reason: a residual sum that reads the norm (Post-LN), an
-    output of the network, a tied or parametrised weight.
+    statistics; a PowerNorm must be so too, with `group_num=0`, as layer scale depends on the input. What cannot take it
+    exactly is left, with the reason: a residual sum that reads the norm (Post-LN), an output of the network, a tied or
+    parametrised weight.
     """
 
     slug: ClassVar[str] = "fold"
     why: ClassVar[str] = "its affine map of each channel stands in the weights beside it"
-    about: ClassVar[str] = "BatchNorm or UnifiedNorm"
+    about: ClassVar[str] = "BatchNorm, UnifiedNorm or PowerNorm"
 
     @property
     def remark(self) -> str:

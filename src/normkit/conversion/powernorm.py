@@ -81,7 +81,7 @@ class ToPowerNorm(Calibrated):
         if isinstance(norm, nn.BatchNorm1d) and not _attends(site.model):
             raise Refusal("a BatchNorm1d of a network without attention: PowerNorm is made for transformers")
         try:
-            self._new(norm)
+            self._new(site)
         except ValueError as error:
             raise Refusal(str(error)) from None
         return {}
@@ -89,7 +89,7 @@ class ToPowerNorm(Calibrated):
     @torch.no_grad()
     def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
         """The new layer with the old affine parameters, fitted where there is data."""
-        old, new = site.module, self._new(site.module)
+        old, new = site.module, self._new(site)
         _close_nested_path(site.model, old)
         for name in ("weight", "bias"):
             source, target = getattr(old, name), getattr(new, name)
@@ -100,11 +100,12 @@ class ToPowerNorm(Calibrated):
             fit_affine(new, _rows(new, pairs))
         return new
 
-    def _new(self, old: nn.Module) -> PowerNorm:
+    def _new(self, site: Site) -> PowerNorm:
+        old = site.module
         if isinstance(old, nn.LayerNorm):
             (channels,) = old.normalized_shape
-            where = {"device": old.weight.device, "dtype": old.weight.dtype} if old.weight is not None else {}
-            return self._layer(channels, old.eps, where)
+            like = next(iter([*old.parameters(), *site.model.parameters()]), torch.zeros(()))
+            return self._layer(channels, old.eps, {"device": like.device, "dtype": like.dtype})
         channels, eps, where = described(old)
         return self._layer(channels, eps, {"channel_dim": 1, **where})
 
