@@ -146,7 +146,8 @@ def batch_of_one(ctx: Context) -> list[dict[str, Any]]:
 @paper.run(scale="embedded", seeds=2, minutes=2)
 def language_model(ctx: Context) -> list[dict[str, Any]]:
     """Three layers at batch 8, Post-LN and Pre-LN."""
-    chosen = ctx.pick(smoke={"pre": ("LN", "UN")}, embedded=PLACED)
+    few: dict[str, tuple[str, ...]] = {"pre": ("LN", "UN")}
+    chosen = ctx.pick(smoke=few, embedded=PLACED)
     return [
         _language(ctx, norm, placement=placement, layers=3, batch=8, steps=300)
         for placement, norms in chosen.items()
