@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normkit import data, functional, models
 from normkit.data.files import write_atomically
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, PowerNorm
 from normkit.report import COLORS, new_figure, svg
 from normkit.weights import weight_standardization
 
@@ -131,6 +131,33 @@ def _mean_share(encoder: nn.TransformerEncoder, x: Tensor) -> tuple[list[float],
         return shares, encoder.norm(x)
 
 
+def powernorm() -> Any:
+    """What BatchNorm and PowerNorm divide one channel by, batch by batch, in a character model on single windows."""
+    text, _, alphabet = data.character_split()
+    model = models.character_model(len(alphabet), placement="post").eval()
+    seen: list[Tensor] = []
+    model.layers[-1].norm2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, -2)))
+    with torch.no_grad():
+        for window, _ in data.text_batches(text, 48, 1, 80, 0):
+            model(window)
+    channel = torch.stack(seen)[:, :, 0]
+    variance, running = channel.var(1, correction=0), []
+    norm = PowerNorm(seen[0].shape[-1], warmup_iters=0)
+    for x in seen:
+        norm(x)
+        running.append(norm.running_phi[0].clone())
+    figure, axes = new_figure()
+    for values, color, label in (
+        (variance, "before", "batch variance"),
+        (torch.stack(running), "after", "running quadratic mean"),
+    ):
+        axes.plot(values / values[len(values) // 4 :].mean(), "o-", markersize=3, color=COLORS[color], label=label)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("over its average")
+    axes.legend()
+    return figure
+
+
 def two_pass_softmax() -> Any:
     """The largest error of one softmax row over its length, in units in the last place."""
     sizes = [2**power for power in range(4, 25, 2)]
@@ -163,6 +190,7 @@ DRAWINGS = {
     "evonorm": evonorm,
     "batch-channel-norm": batch_channel_norm,
     "pre-rmsnorm": pre_rmsnorm,
+    "powernorm": powernorm,
     "two-pass-softmax": two_pass_softmax,
 }
 

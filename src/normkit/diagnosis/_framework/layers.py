@@ -20,6 +20,7 @@ _KNOWN = (
     layers.EvoNorm2dS0,
     layers.BatchChannelNorm2d,
     layers.EstBatchNorm2d,
+    layers.PowerNorm,
 )
 
 
@@ -36,6 +37,8 @@ def is_norm(module: nn.Module) -> bool:
 
 def norms_last_dim(module: nn.Module) -> bool:
     """Whether the normaliser's channels are the last dimension (LayerNorm and its kin) and not the second."""
+    if isinstance(module, layers.PowerNorm):
+        return module.channel_dim == -1
     return isinstance(module, nn.LayerNorm | nn.RMSNorm | layers.CRMSNorm) or not isinstance(module, _KNOWN)
 
 

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data
-from normkit.models import PlainConvNet, ResNet, Transformer
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0
+from normkit.models import PlainConvNet, ResNet, SequenceBatchNorm, Transformer
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, PowerNorm
 from normkit.training import fit
 from normkit.weights import weight_standardization
 
@@ -120,6 +120,16 @@ def _transformer(**options: Any) -> Callable[[int], tuple[nn.Module, Iterable[An
     return build
 
 
+def _single_windows(norm: Callable[[int], nn.Module]) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A Post-norm transformer whose batches are one window each."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        model, batches = _transformer(placement="post", norm=norm)(seed)
+        return model, [(x[i : i + 1], y[i : i + 1]) for x, y in batches for i in range(len(x))]
+
+    return build
+
+
 def _grown(seed: int) -> tuple[nn.Module, Iterable[Any]]:
     """Pre-LN whose MLPs write twenty times what a normalised branch would, as after training at too high a rate."""
     model, tokens = _transformer(placement="pre")(seed)
@@ -162,6 +172,8 @@ def _patients() -> tuple[Patient, ...]:
         of("Pre-RMSNorm transformer", _transformer(placement="pre", norm="rms")),
         of("Post-LN transformer", _transformer(placement="post")),
         of("Peri-LN transformer", _transformer(placement="peri")),
+        of("BN transformer, batch 1", _single_windows(SequenceBatchNorm), "batch-noise", batches=32),
+        of("PowerNorm transformer, batch 1", _single_windows(lambda d: PowerNorm(d, warmup_iters=0)), batches=32),
         of("bfloat16 net, statistics in bfloat16", _half(HalfLayerNorm), "precision"),
         of("bfloat16 net, statistics in float32", _half(nn.LayerNorm)),
     )
