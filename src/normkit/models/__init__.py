@@ -12,6 +12,7 @@ from normkit.models.sequence_batch_norm import SequenceBatchNorm
 from normkit.models.transformer import Transformer
 from normkit.models.transformer_decoder_layer import TransformerDecoderLayer
 from normkit.models.transformer_encoder_layer import TransformerEncoderLayer
+from normkit.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "MLP",
@@ -29,6 +30,7 @@ __all__ = [
     "Transformer",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
+    "VisionTransformer",
     "character_model",
     "cifar_resnet",
     "describe_norms",

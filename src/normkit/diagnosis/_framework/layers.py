@@ -26,6 +26,7 @@ _KNOWN = (
     layers.BatchChannelNorm2d,
     layers.EstBatchNorm2d,
     layers.PowerNorm,
+    layers.UnifiedNorm,
 )
 
 
@@ -44,7 +45,8 @@ def norms_last_dim(module: nn.Module) -> bool:
     """Whether the normaliser's channels are the last dimension (LayerNorm and its kin) and not the second."""
     if isinstance(module, layers.PowerNorm):
         return module.channel_dim == -1
-    return isinstance(module, nn.LayerNorm | nn.RMSNorm | layers.CRMSNorm) or not isinstance(module, _KNOWN)
+    last = nn.LayerNorm | nn.RMSNorm | layers.CRMSNorm | layers.UnifiedNorm
+    return isinstance(module, last) or not isinstance(module, _KNOWN)
 
 
 def channel_dim(norm: nn.Module, x: Tensor) -> int:
