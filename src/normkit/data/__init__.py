@@ -5,6 +5,8 @@ from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.images import as_images
 from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches, words
+from normkit.data.masks import random_masks
+from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 
 __all__ = [
     "Bunch",
@@ -20,7 +22,12 @@ __all__ = [
     "digits",
     "load",
     "names",
+    "picture_files",
+    "random_masks",
+    "read_mask",
+    "read_picture",
     "root",
+    "save_picture",
     "text",
     "text_batches",
     "words",

@@ -20,6 +20,7 @@ _KNOWN = (
     layers.EvoNorm2dS0,
     layers.BatchChannelNorm2d,
     layers.EstBatchNorm2d,
+    layers.RegionNorm2d,
 )
 
 
