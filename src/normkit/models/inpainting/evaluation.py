@@ -20,11 +20,14 @@ BUCKETS = ((0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 
 @dataclass(frozen=True)
 class Bucket:
-    """Mean quality of the merged pictures whose holes take a share of the pixels between `area[0]` and `area[1]`."""
+    """Mean quality of the merged pictures whose holes take a share of the pixels between `area[0]` and `area[1]`.
+
+    `ssim` is None where the pictures are smaller than its window.
+    """
 
     area: tuple[float, float]
     psnr: float
-    ssim: float
+    ssim: float | None
     l1: float
     count: int
 
@@ -55,11 +58,15 @@ def evaluate(
         seed: of the masks.
 
     Raises:
-        ValueError: no picture, or sides that the network does not take.
+        ValueError: no picture, no mask with a hole, or sides that the network does not take.
     """
     if not len(images):
         raise ValueError("there is no picture to evaluate on")
     if masks is not None:
+        holes = masks.flatten(1).any(1)
+        if not bool(holes.any()):
+            raise ValueError("no mask holds a hole: paint white what is to be filled in")
+        images, masks = images[holes], masks[holes]
         area = masks.float().mean((1, 2, 3))
         return [_bucket(generator, images, masks, (float(area.min()), float(area.max())), batch_size)]
     draw = torch.Generator().manual_seed(seed)
@@ -82,18 +89,19 @@ def _bucket(
     finally:
         generator.train(training)
     whole = merged(predictions, images, masks)
-    similarity = ssim(whole, images).mean() if min(images.shape[-2:]) >= 11 else torch.tensor(torch.nan)
-    distance = torch.stack([hole_l1(*each) for each in zip(predictions, images, masks, strict=True)]).mean()
-    return Bucket(area, float(psnr(whole, images).mean()), float(similarity), float(distance), len(images))
+    similarity = float(ssim(whole, images).mean()) if min(images.shape[-2:]) >= 11 else None
+    parts = (each.split(1) for each in (predictions, images, masks))
+    distance = torch.stack([hole_l1(*each) for each in zip(*parts, strict=True)]).mean()
+    return Bucket(area, float(psnr(whole, images).mean()), similarity, float(distance), len(images))
 
 
 @torch.no_grad()
 def fill(
     generator: InpaintGenerator,
     image: Float[Tensor, "3 height width"],
-    mask: Shaped[Tensor, "1 height width"],
+    mask: Shaped[Tensor, "..."],
 ) -> Float[Tensor, "3 height width"]:
-    """One photograph of any size with its holes filled in; outside of them it stays as it was, bit by bit.
+    """One photograph of any size, its mask (1, height, width) filled in; outside it stays as it was, bit by bit.
 
     Sides that are no multiples of the network's step are padded by their mirror image meanwhile.
 
