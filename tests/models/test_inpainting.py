@@ -156,9 +156,10 @@ def test_training_with_the_discriminator_moves_both_and_each_by_its_own_loss() -
     before = [{k: v.clone() for k, v in net.named_parameters()} for net in (generator, judge)]
     train(generator, Examples(in_bytes(), 24), ADVERSARIAL, steps=2, batch_size=4, discriminator=judge)
     for net, was, rate in ((generator, before[0], 1e-4), (judge, before[1], 1e-5)):
-        moved = [float((v - was[k]).abs().max()) for k, v in net.named_parameters()]
+        moved = [float((v - was[k]).detach().abs().max()) for k, v in net.named_parameters()]
         assert max(moved) == pytest.approx(2 * rate, rel=0.3)  # Adam's step is about the rate
     pair = inpainting.training._Pair(generator, judge, ADVERSARIAL).eval()  # the spectral norms stand still
+    pair.zero_grad()
     x, masks = pictures(2, 24), holes(2, 24)
     pair(x, masks).backward()
     real, fake = judge.logits(x), judge.logits(generator(x, masks).detach())
@@ -184,7 +185,7 @@ def test_evaluation_by_hole_size_follows_from_its_seed() -> None:
     assert generator.training
     assert buckets[0].psnr > buckets[-1].psnr
     (own,) = evaluate(generator, pictures(), masks=holes())
-    whole = merged(generator.eval()(pictures(), holes()), pictures(), holes())
+    whole = merged(generator.eval()(pictures(), holes()), pictures(), holes()).detach()
     assert own.psnr == pytest.approx(float(psnr(whole, pictures()).mean()), abs=1e-3)
     with pytest.raises(ValueError, match="no mask holds a hole"):
         evaluate(generator, pictures(), masks=holes() & False)

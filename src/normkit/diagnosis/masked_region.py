@@ -90,6 +90,8 @@ class MaskedRegion(ModuleProbe):
     def begin(self, context: Context) -> str | None:
         """Keep the context: the masks are in the batches, not in what the layers are given."""
         self._context = context
+        if context.monitoring:
+            return "the masks are in the batches, which a monitor does not see: use diagnose"
         found = any(isinstance(module, _WATCHED) for module in context.model.modules())
         return None if found else "no layer normalises over the pixels of a picture"
 
