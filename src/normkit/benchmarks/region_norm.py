@@ -24,16 +24,18 @@ def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
 
 
 def _region_norm(
-    x: Float[Tensor, "b c h w"], hole: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "2 c"],
-    bias: Float[Tensor, "2 c"], **options: Any
-) -> Any:  # fmt: skip
+    x: Float[Tensor, "b c h w"],
+    hole: Bool[Tensor, "b 1 h w"],
+    weight: Float[Tensor, "2 c"],
+    bias: Float[Tensor, "2 c"],
+    **options: Any,
+) -> Any:
     return F.region_norm(x, hole, 2, weight, bias, **options)
 
 
 def _masked(
-    x: Float[Tensor, "b c h w"], hole: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "2 c"],
-    bias: Float[Tensor, "2 c"]
-) -> Float[Tensor, "b c h w"]:  # fmt: skip
+    x: Float[Tensor, "b c h w"], hole: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "2 c"], bias: Float[Tensor, "2 c"]
+) -> Float[Tensor, "b c h w"]:
     """As one writes it: for each region a masked mean, a masked variance and a masked result, summed."""
     y = torch.zeros_like(x)
     for region, mask in enumerate((~hole, hole)):
@@ -46,9 +48,8 @@ def _masked(
 
 
 def _instance_norm(
-    x: Float[Tensor, "b c h w"], hole: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "2 c"],
-    bias: Float[Tensor, "2 c"]
-) -> Float[Tensor, "b c h w"]:  # fmt: skip
+    x: Float[Tensor, "b c h w"], hole: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "2 c"], bias: Float[Tensor, "2 c"]
+) -> Float[Tensor, "b c h w"]:
     # The mean over the regions, so that the same gradients can be asked for.
     return torch.nn.functional.instance_norm(x, weight=weight.mean(0), bias=bias.mean(0), eps=_EPS)
 

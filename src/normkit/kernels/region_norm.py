@@ -124,6 +124,8 @@ def _statistics(x: Tensor, regions: Tensor, style: str, eps: float, eps_mode: st
     size = size.clamp_min(1)
     mean = _joined(_sums(x, regions), style) / size
     d = _less(x, mean, regions)
+    # What rounding left of the mean would be divided by sqrt(ε) where a region is flat.
+    d = _add_(d, -_joined(_sums(d, regions), style) / size, regions)
     variance = _joined(_sums(d.square(), regions), style) / size
     return mean, (variance + (eps if eps_mode == "plain" else eps * total / size)).rsqrt(), size, d
 

@@ -27,6 +27,7 @@ _KNOWN = (
     layers.EstBatchNorm2d,
     layers.PowerNorm,
     layers.UnifiedNorm,
+    layers.RegionNorm2d,
 )
 
 

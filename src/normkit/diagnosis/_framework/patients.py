@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from normkit import data
 from normkit.models import PlainConvNet, ResNet, SequenceBatchNorm, Transformer, VisionTransformer
+from normkit.models.inpainting import InpaintGenerator
 from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, PowerNorm
 from normkit.training import fit
 from normkit.weights import weight_standardization
@@ -171,6 +172,19 @@ def _half(norm: Callable[[int], nn.Module]) -> Callable[[int], tuple[nn.Module, 
     return build
 
 
+def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A small inpainting net on smooth pictures, a third of whose pixels is a hole filled with white."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        torch.manual_seed(seed)
+        model = InpaintGenerator(width=16, blocks=2, norm=norm, downs=1, kernel_size=5, init_scale=1.0)
+        coarse = torch.rand(4, 32, 3, 6, 6)
+        pictures = [nn.functional.interpolate(each, size=24, mode="bicubic").clamp(0, 1) for each in coarse]
+        return model, [{"images": x, "masks": data.random_masks(len(x), 24, "box", (0.25, 0.4))} for x in pictures]
+
+    return build
+
+
 def _patients() -> tuple[Patient, ...]:
     def of(name: str, build: Any, *has: str, batches: int = 8) -> Patient:
         return Patient(name, frozenset(has), build, batches)
@@ -194,6 +208,8 @@ def _patients() -> tuple[Patient, ...]:
         of("vision transformer, outlier batches", _seeing(spiked=True), "outlier-fluctuation"),
         of("bfloat16 net, statistics in bfloat16", _half(HalfLayerNorm), "precision"),
         of("bfloat16 net, statistics in float32", _half(nn.LayerNorm)),
+        of("inpainting net with InstanceNorm", _inpainting("in"), "masked-region"),
+        of("inpainting net with region norm", _inpainting("rn")),
     )
 
 
