@@ -131,4 +131,26 @@ INSTANCES = [
         _ONE_MAP | _BATCH_STATISTICS,
         label="batch",
     ),
+    *(
+        Instance(
+            partial(getattr(nn, f"EstBatchNorm{axes}d"), 4),
+            shape,
+            _EST,
+            _CONSTANT_ESTIMATES | _BATCH_STATISTICS,
+            slow=True,
+        )
+        for axes, shape in _OTHERS.items()
+    ),
+    *(
+        Instance(
+            partial(getattr(nn, f"BatchChannelNorm{axes}d"), 4, 2, style=style),
+            shape,
+            ("weight", "bias", *(f"bn.{name}" for name in (_EST if style == "estimate" else _BN))),
+            (_CONSTANT_ESTIMATES if style == "estimate" else _ONE_MAP) | _BATCH_STATISTICS,
+            label=style,
+            slow=True,
+        )
+        for axes, shape in _OTHERS.items()
+        for style in ("estimate", "batch")
+    ),
 ]
