@@ -238,4 +238,26 @@ INSTANCES = [
         partial(MaskedRNB, 4, "batch", affine_mode="official", eps_mode="official"), _MAPS, _RNB, label="official"
     ),
     Instance(partial(nn.RNL, 4, 0.5, 3), _MAPS, _RNL),
+    *(
+        Instance(
+            partial(getattr(nn, f"EstBatchNorm{axes}d"), 4),
+            shape,
+            _EST,
+            _CONSTANT_ESTIMATES | _BATCH_STATISTICS,
+            slow=True,
+        )
+        for axes, shape in _OTHERS.items()
+    ),
+    *(
+        Instance(
+            partial(getattr(nn, f"BatchChannelNorm{axes}d"), 4, 2, style=style),
+            shape,
+            ("weight", "bias", *(f"bn.{name}" for name in (_EST if style == "estimate" else _BN))),
+            (_CONSTANT_ESTIMATES if style == "estimate" else _ONE_MAP) | _BATCH_STATISTICS,
+            label=style,
+            slow=True,
+        )
+        for axes, shape in _OTHERS.items()
+        for style in ("estimate", "batch")
+    ),
 ]

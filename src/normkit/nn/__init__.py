@@ -4,10 +4,10 @@ Arguments, attributes and `state_dict` names are those of torch's layer where th
 timm's) where there is none. Statistics are taken in float32 or wider. The contract tests walk `__all__`.
 """
 
-from normkit.nn.batch_channel_norm import BatchChannelNorm2d
+from normkit.nn.batch_channel_norm import BatchChannelNorm1d, BatchChannelNorm2d, BatchChannelNorm3d
 from normkit.nn.crms_norm import CRMSNorm
 from normkit.nn.cross_entropy import CrossEntropyLoss
-from normkit.nn.est_batch_norm import EstBatchNorm2d, set_estimate_speed
+from normkit.nn.est_batch_norm import EstBatchNorm1d, EstBatchNorm2d, EstBatchNorm3d, set_estimate_speed
 from normkit.nn.evonorm_b0 import EvoNorm1dB0, EvoNorm2dB0, EvoNorm3dB0
 from normkit.nn.evonorm_b1 import EvoNorm1dB1, EvoNorm2dB1, EvoNorm3dB1
 from normkit.nn.evonorm_b2 import EvoNorm1dB2, EvoNorm2dB2, EvoNorm3dB2
@@ -32,10 +32,14 @@ from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 __all__ = [
     "RNB",
     "RNL",
+    "BatchChannelNorm1d",
     "BatchChannelNorm2d",
+    "BatchChannelNorm3d",
     "CRMSNorm",
     "CrossEntropyLoss",
+    "EstBatchNorm1d",
     "EstBatchNorm2d",
+    "EstBatchNorm3d",
     "EvoNorm1dB0",
     "EvoNorm1dB1",
     "EvoNorm1dB2",
