@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normkit import data, functional, models
+from normkit import data, functional, models, search, training
 from normkit.data.files import write_atomically
 from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, PowerNorm
 from normkit.report import COLORS, new_figure, svg
-from normkit.weights import weight_standardization
+from normkit.weights import freeze, random_features_, reinit_affine_, weight_standardization
 
 HERE = Path(__file__).parent
 
@@ -56,6 +56,15 @@ def evonorm() -> Any:
     axes.set_xlabel("x")
     axes.set_ylabel("output")
     axes.legend()
+    return figure
+
+
+def evonorm_search() -> Any:
+    """The two published winners as graphs of the search space."""
+    figure, axes = new_figure(7.2, 4.4, columns=2)
+    for each, name in zip(axes, ("evonorm-b0", "evonorm-s0"), strict=True):
+        search.draw(search.known[name], each)
+        each.set_title(name.replace("evonorm-", "EvoNorm-").replace("b0", "B0").replace("s0", "S0"))
     return figure
 
 
@@ -185,12 +194,66 @@ def _ulp(found: Tensor, exact: Tensor) -> float:
     return float(torch.ldexp(error, 24 - torch.frexp(exact[normal]).exponent).max())
 
 
+def region_norm() -> Any:
+    """Mean of the valid pixels, in their own deviations, under a white rectangle of each size."""
+    areas = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    pictures = nn.functional.interpolate(torch.rand(64, 3, 6, 6), size=48, mode="bicubic").clamp(0, 1)
+    moved: dict[str, list[float]] = {"InstanceNorm": [], "region norm": []}
+    for area in areas:
+        masks = data.random_masks(64, 48, "box", (area - 0.01, area + 0.01))
+        filled = torch.where(masks, 1.0, pictures)
+        for name, y in (
+            ("InstanceNorm", nn.functional.instance_norm(filled)),
+            ("region norm", functional.region_norm(filled, masks)),
+        ):
+            shifts = [
+                abs(float(z[:, ~hole[0]].mean() / z[:, ~hole[0]].std())) for z, hole in zip(y, masks, strict=True)
+            ]
+            moved[name].append(float(torch.tensor(shifts).median()))
+    figure, axes = new_figure()
+    axes.plot(areas, moved["InstanceNorm"], "o-", color=COLORS["before"], label="InstanceNorm")
+    axes.plot(areas, moved["region norm"], "o-", color=COLORS["after"], label="region norm")
+    axes.set_xlabel("share of the pixels that is a hole")
+    axes.set_ylabel("shift of the mean, deviations")
+    axes.legend()
+    return figure
+
+
+def bn_only() -> Any:
+    """Test accuracy on the digits over the share of the parameters that train, everything else as it was drawn."""
+    x_train, y_train, x_test, y_test = data.digits("unit")
+    figure, axes = new_figure()
+    parts = {"two weights a filter": "random", "output layer": "output", "γ and β": "affine", "everything": "all"}
+    for (name, condition), color in zip(parts.items(), ("before", "watch", "after", "muted"), strict=True):
+        torch.manual_seed(0)
+        net = reinit_affine_(random_features_(models.cifar_resnet(14, in_channels=1)))
+        share = freeze(net, condition).share
+        training.fit(
+            net,
+            data.batches(x_train, y_train, 64, drop_last=True),
+            steps=150,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=1e-4),
+            schedule=training.step_decay(),
+        )
+        reached = 100 * training.accuracy(net, x_test, y_test)
+        axes.plot([100 * share], [reached], "o", markersize=9, color=COLORS[color], label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters that train, %")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_ylim(0, 100)
+    axes.legend(loc="lower right")
+    return figure
+
+
 DRAWINGS = {
+    "bn-only": bn_only,
     "layer-norm": layer_norm,
     "evonorm": evonorm,
+    "evonorm-search": evonorm_search,
     "batch-channel-norm": batch_channel_norm,
     "pre-rmsnorm": pre_rmsnorm,
     "powernorm": powernorm,
+    "region-norm": region_norm,
     "two-pass-softmax": two_pass_softmax,
 }
 

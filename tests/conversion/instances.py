@@ -220,12 +220,14 @@ def centred_vectors() -> list[Tensor]:
 _AFFINE = Patient(affine_net, shuffled_images)
 
 PATIENTS: dict[str, Patient] = {
+    "affine-only": Patient(residual_net, images),
     "batch-channel-norm": Patient(conv_net, images, _AFFINE),
     "evonorm-b0": Patient(residual_net, images, Patient(open_net, even_images)),
     "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),
     "fold": Patient(residual_net, images),
     "group-norm": Patient(conv_net, images, _AFFINE),
     "powernorm": Patient(lambda: encoder(norm_first=False), vectors, Patient(centred_encoder, centred_vectors)),
+    "peri-ln": Patient(encoder, vectors),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
     "unified-norm": Patient(encoder, vectors, Patient(normed_map, shuffled_vectors)),

@@ -2,14 +2,11 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-    "layer-norm": (r"lstm_\w+", r"gru_\w+"),
-    "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
     **dict.fromkeys(
         (
             "adamp",
             "alpha-bn",
             "biper",
-            "bn-only",
             "dae-score",
             "dahsf",
             "depict",
@@ -23,7 +20,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "region-norm",
             "self-distillation",
             "stain-foundation",
             "unmix-tns",

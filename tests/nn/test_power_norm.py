@@ -1,9 +1,11 @@
 """PowerNorm: whose statistics it uses when, how often they move, its guard, and what it refuses."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.utils.checkpoint import checkpoint
 
 from normkit.nn import PowerNorm
@@ -164,3 +166,14 @@ def test_calls_that_are_refused() -> None:
         layer()(batch(), torch.ones(3, 5, dtype=torch.bool))
     with pytest.raises(TypeError, match=r"must be boolean.*torch.int64"):
         layer()(batch(), torch.zeros(3, 5, dtype=torch.int64))
+
+
+def test_a_process_group_of_its_own_is_taken_along_by_a_copy(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        norm = PowerNorm(4, process_group=dist.new_group([0]))
+        twin = copy.deepcopy(norm)
+        assert twin.process_group is norm.process_group
+        assert twin.running_phi is not norm.running_phi
+    finally:
+        dist.destroy_process_group()

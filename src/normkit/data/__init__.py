@@ -14,6 +14,8 @@ from normkit.data.loaders import (
     text_batches,
     words,
 )
+from normkit.data.masks import random_masks
+from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 
 __all__ = [
     "Bunch",
@@ -30,7 +32,12 @@ __all__ = [
     "digits",
     "load",
     "names",
+    "picture_files",
+    "random_masks",
+    "read_mask",
+    "read_picture",
     "root",
+    "save_picture",
     "text",
     "text_batches",
     "words",

@@ -30,9 +30,10 @@ is √(r/(2 − r) · (E z² + Var(w_B)/(4σ⁴))), with w_B the batch's mean sq
 same place (Var(w_B) from the samples). Even where single images differ as much as they can (E z² = 1), r ≤ 0.013 keeps
 it below 10 % at batch 1. What the estimate lags behind weights that move fast is not in it. PowerNorm (Shen et al.
 2020, arXiv:2003.07845) is such a layer after its warm-up, with r = 1 − α, no mean, and the quadratic mean of its
-layer-scaled input in place of the variance; before, and in its variant PN-V, it normalises by the batch. A layer
-without batch statistics has the figure 0 by construction; it is listed so that before and after stand at the same
-places.
+layer-scaled input in place of the variance; before, and in its variant PN-V, it normalises by the batch. UnifiedNorm
+(Yang et al. 2022, arXiv:2208.01313) averages the logarithms of M batches, which has 1/M of one batch's variance,
+r = 2/(M + 1). A layer without batch statistics has the figure 0 by construction; it is listed so that before and after
+stand at the same places.
 """
 
 import math
@@ -50,11 +51,12 @@ from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.layers import is_norm
 from normkit.diagnosis._framework.probe import Mode, ModuleProbe, Place
 from normkit.kernels.reference.power_norm import layer_scale
-from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0, PowerNorm
+from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2, PowerNorm, UnifiedNorm
 
 __all__ = ["BatchNoise"]
 
-_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, EvoNorm2dB0, PowerNorm)
+_UNCENTRED = (EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2, PowerNorm, UnifiedNorm)
+_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, *_UNCENTRED)
 _FLAT = 1e-10  # a variance below this share of the mean's square is rounding in float32, not signal
 
 Channels = Float[Tensor, " channels"]
@@ -81,6 +83,7 @@ class BatchNoise(ModuleProbe):
         ("weight-standardization", "group-norm"),
         ("group-norm",),
         ("powernorm",),
+        ("unified-norm",),
     )
 
     def mode(self, context: Context) -> Mode:
@@ -104,8 +107,8 @@ class BatchNoise(ModuleProbe):
     def watch(self, place: Place, input: Tensor, output: Tensor) -> None:
         """Add one batch: moments of every sample and of the batch, per channel."""
         if input.shape[0] and input.ndim >= 2:
-            about_zero = isinstance(place.module, PowerNorm)
-            x = _scaled(place.module, input) if isinstance(place.module, PowerNorm) else input
+            about_zero = isinstance(place.module, (PowerNorm, UnifiedNorm))
+            x = _scaled(place.module, input) if isinstance(place.module, (PowerNorm, UnifiedNorm)) else input
             place.sums.setdefault("noise", _Noise(_inner(place.module).eps, about_zero)).add(x)
             place.sums["batch"] = input.shape[0]
 
@@ -133,7 +136,7 @@ class BatchNoise(ModuleProbe):
         """The noise at one layer."""
         noise: _Noise = place.sums["noise"]
         speed = _speed(place.module, place.sums["batch"])
-        centred = not isinstance(place.module, (EvoNorm2dB0, PowerNorm))
+        centred = not isinstance(place.module, _UNCENTRED)
         measured = noise.result(centred=centred, averaged=speed is not None)
         if measured is None:
             return None
@@ -198,13 +201,18 @@ def _speed(layer: nn.Module, batch: int) -> float | None:
     if isinstance(part, PowerNorm):
         warm = part.variant == "pn-v" or int(part.iters) < part.warmup_iters
         return None if warm else 1 - part.alpha_fwd
+    if isinstance(part, UnifiedNorm):
+        window = part.window_size[0]
+        return None if int(part.iters) < max(window, part.warmup_iters) else 2 / (window + 1)
     if not isinstance(part, EstBatchNorm2d):
         return None
     return min(0.1, 0.02 * batch) if part.speed is None else part.speed
 
 
-def _scaled(layer: PowerNorm, input: Tensor) -> Tensor:
-    """What a PowerNorm takes its quadratic mean of, as (N, C, …)."""
+def _scaled(layer: PowerNorm | UnifiedNorm, input: Tensor) -> Tensor:
+    """What a PowerNorm or UnifiedNorm takes its quadratic mean of, as (N, C, …)."""
+    if isinstance(layer, UnifiedNorm):
+        return input.movedim(-1, 1)
     x = input.movedim(layer.channel_dim, -1)
     u = layer_scale(x.float() if x.dtype.itemsize < 4 else x, layer.group_num, layer.eps)
     return u.movedim(-1, 1)

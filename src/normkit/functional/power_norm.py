@@ -132,7 +132,7 @@ def check_pad_mask(name: str, input: Tensor, pad_mask: Tensor) -> None:
 
 
 def _check_channels(name: str, input: Tensor, **parameters: Tensor | None) -> None:
-    check_float(name, input)
+    check_float(name, input, **parameters)
     if input.ndim < 1:
         raise ValueError(f"{name}: input must be (…, channels), got a tensor without axes")
     for label, parameter in parameters.items():
@@ -159,4 +159,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(3, 2, 4), None, None, normal(4).exp(), group_num=4)
 
 
-POWER_NORM = Op("power_norm", reference=reference.power_norm, samples=_samples)
+POWER_NORM = Op(
+    "power_norm",
+    reference=reference.power_norm,
+    kernels=("native:power_norm.power_norm", "triton.power_norm.power_norm"),
+    samples=_samples,
+)

@@ -15,7 +15,7 @@ from torch import Tensor
 from normkit.kernels.arguments import check_eps, check_float, check_out
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, tracing
 from normkit.kernels.reference import unified_norm as reference
-from normkit.kernels.reference.unified_norm import Reduce
+from normkit.kernels.reference.means import Reduce
 
 __all__ = ["unified_norm"]
 
@@ -85,7 +85,7 @@ def unified_norm(
     """
     state = {"ema_gz": ema_gz, "buffer_x2": buffer_x2, "buffer_gz": buffer_gz}
     counters = {"iters": iters, "skip_counter": skip_counter}
-    check_float("unified_norm", input)
+    check_float("unified_norm", input, weight=weight, bias=bias, running_var=running_var, **state)
     _check_channels(input, {"weight": weight, "bias": bias, "running_var": running_var, **state})
     check_eps("unified_norm", eps)
     check_momentum("unified_norm", momentum)
@@ -142,4 +142,9 @@ def _samples() -> Iterator[Sample]:
     yield sample(normal(5, 3), normal(3), normal(3), normal(3).exp(), momentum=0.5, eps=1e-3)
 
 
-UNIFIED_NORM = Op("unified_norm", reference=reference.unified_norm, samples=_samples)
+UNIFIED_NORM = Op(
+    "unified_norm",
+    reference=reference.unified_norm,
+    kernels=("native:unified_norm.unified_norm", "triton.unified_norm.unified_norm"),
+    samples=_samples,
+)

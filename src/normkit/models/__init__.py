@@ -2,6 +2,7 @@
 
 from normkit.models.basic_resnet import BasicBlock, BasicResNet, resnet
 from normkit.models.character_model import character_model
+from normkit.models.cifar_resnet import CIFARBlock, CIFARResNet, cifar_resnet
 from normkit.models.describe_norms import BlockNorms, NormDescription, describe_norms
 from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
@@ -11,12 +12,15 @@ from normkit.models.sequence_batch_norm import SequenceBatchNorm
 from normkit.models.transformer import Transformer
 from normkit.models.transformer_decoder_layer import TransformerDecoderLayer
 from normkit.models.transformer_encoder_layer import TransformerEncoderLayer
+from normkit.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "MLP",
     "BasicBlock",
     "BasicResNet",
     "BlockNorms",
+    "CIFARBlock",
+    "CIFARResNet",
     "NormDescription",
     "PlainConvNet",
     "PreActivationBlock",
@@ -26,7 +30,9 @@ __all__ = [
     "Transformer",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
+    "VisionTransformer",
     "character_model",
+    "cifar_resnet",
     "describe_norms",
     "resnet",
 ]

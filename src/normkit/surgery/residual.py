@@ -40,7 +40,7 @@ class SubLayer:
     Attributes:
         block: path of the block that it belongs to: the last element of a list or Sequential around it.
         sum: index of the step that adds.
-        stream: index of the step whose output is the stream as it comes in.
+        stream: index of the step that gave the stream its values as it comes in: another sum, a norm, an embedding.
         branches: indices of the steps that wrote what is added (several where branches run side by side).
         kind: "attention" or "mlp"; "attention+mlp" where both stand side by side.
         into, out, after, inside: norms, by what they do.
@@ -167,7 +167,9 @@ class _Reading:
         after = self._after(place, bool(into or out))
         kinds = dict.fromkeys(self._kind(start, end) for end in branches)
         named = (tuple(self._name(index) for index in group) for group in (into, out, after, inside))
-        return SubLayer(self._block(place, steps.values()), place, stream, branches, "+".join(kinds), *named)
+        return SubLayer(
+            self._block(place, steps.values()), place, self.source(stream), branches, "+".join(kinds), *named
+        )
 
     def _kind(self, start: int, end: int) -> str:
         attends = any(step.name in _ATTENTION or "Attention" in step.name for step in self._between(start, end))

@@ -126,7 +126,7 @@ def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.
             recorder.add(step, output)
 
     yield module.register_forward_pre_hook(before, with_kwargs=True)
-    yield module.register_forward_hook(after, with_kwargs=True)
+    yield module.register_forward_hook(after, prepend=True, with_kwargs=True)  # what other hooks do is seen as well
 
 
 class _Tracer(torch.fx.Tracer):

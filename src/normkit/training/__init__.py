@@ -6,7 +6,7 @@ from normkit.training.language_model import LanguageRun, batch_statistics_loss, 
 from normkit.training.loop import Callback, History, fit
 from normkit.training.loss import Loss, cross_entropy
 from normkit.training.parameters import parameter_groups
-from normkit.training.schedule import Schedule, warmup_constant, warmup_cosine
+from normkit.training.schedule import Schedule, step_decay, warmup_constant, warmup_cosine
 
 __all__ = [
     "Callback",
@@ -26,6 +26,7 @@ __all__ = [
     "mean_loss",
     "output_tensor",
     "parameter_groups",
+    "step_decay",
     "targets_of",
     "unwrapped",
     "warmup_constant",

@@ -5,7 +5,6 @@ which no batch can be differentiated through; its backward pass is the paper's a
 kernel can take over are the four formulas `layer_scale`, `quadratic_mean`, `normalized` and `gradients`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,12 +15,12 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels.dispatch import forward_mode
 from normkit.kernels.held import held
 from normkit.kernels.reference._precision import statistics_dtype
+from normkit.kernels.reference.means import Reduce, mean
 
 __all__ = ["gradients", "layer_scale", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
 
 Channels = Float[Tensor, " channels"]
 Positions = Float[Tensor, "*batch channels"]
-Reduce = Callable[[Tensor], Tensor]
 
 
 def power_norm(
@@ -75,10 +74,10 @@ def quadratic_mean(u: Positions, pad_mask: Bool[Tensor, "*batch"] | None, reduce
     """ψ² = mean of u² over the positions that are no padding, on all ranks that `reduce` adds up."""
     squares, count = u.square(), u.shape[:-1].numel()
     if pad_mask is None:
-        return _mean(squares.sum(_leading(u)), count, reduce)
+        return mean(squares.sum(_leading(u)), count, reduce)
     # Not u² · keep: what stands at a padded position, an inf perhaps, has no say.
     kept = squares.masked_fill(pad_mask.unsqueeze(-1), 0.0)
-    return _mean(kept.sum(_leading(u)), pad_mask.logical_not().sum(), reduce)
+    return mean(kept.sum(_leading(u)), pad_mask.logical_not().sum(), reduce)
 
 
 def normalized(
@@ -164,8 +163,8 @@ class _Approximate(torch.autograd.Function):
             gradient, input, weight, divisor, scale, ctx.running_gz, alpha_bwd, group_num, eps
         )
         if gradient.numel() or reduce is not None:
-            mean = _mean(moved, gradient.shape[:-1].numel(), reduce)
-            ctx.running_gz.add_(mean.to(ctx.running_gz.dtype))
+            moved = mean(moved, gradient.shape[:-1].numel(), reduce)
+            ctx.running_gz.add_(moved.to(ctx.running_gz.dtype))
         for_weight = None if weight is None else gweight.to(weight.dtype)
         for_bias = None if ctx.bias_dtype is None else gbias.to(ctx.bias_dtype)
         return gx.to(input.dtype), None, for_weight, for_bias, None, None, None, None
@@ -199,13 +198,6 @@ def _group_root(x: Tensor, group_num: int, eps: float) -> Tensor:
 def _spread(groups: Tensor, x: Tensor) -> Tensor:
     """Values of the groups (…, G, 1), repeated for their channels: (…, C)."""
     return groups.expand(*groups.shape[:-1], x.shape[-1] // groups.shape[-2]).flatten(-2)
-
-
-def _mean(total: Channels, count: int | Tensor, reduce: Reduce | None) -> Channels:
-    if reduce is None:
-        return total / count
-    joint = reduce(torch.cat([total, torch.ones_like(total[:1]) * count]))
-    return joint[:-1] / joint[-1]
 
 
 def _leading(x: Tensor) -> tuple[int, ...]:

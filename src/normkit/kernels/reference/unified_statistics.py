@@ -1,7 +1,8 @@
 """What unified normalisation does with its statistics: windows, averages, and the test for outliers.
 
-All of it is about the channels alone; what touches x stands in `unified_norm` beside this. Every choice is a select on
-the device: to read the step's number would stop an accelerator's queue at every layer.
+All of it is about the channels alone; what touches x stands in `unified_norm` beside this. On an accelerator and in
+traced code every choice is a select: to read the step's number would stop the queue at every layer. On the CPU reading
+it costs nothing, and most of the operations are not needed in most of the steps.
 
 Yang et al. 2022 (arXiv:2208.01313), section 3; the steps are those of the authors' code.
 """
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from normkit.kernels.dispatch import exporting
+from normkit.kernels.dispatch import exporting, tracing
 
 __all__ = ["Step", "advance", "smoothed_gradient"]
 
@@ -53,6 +54,8 @@ def advance(
 ) -> Step:
     """Take a batch's mean square into the window, move the state in place, and say by what this step normalises."""
     arguments = (square.to(running_var.dtype), running_var, buffer_x2, iters, skip_counter)
+    if _readable(iters):
+        return _advance_by_choice(*arguments, momentum, warmup_iters, outlier_filtration, eps)
     return Step(*_traceable("unified_norm_advance")(*arguments, momentum, warmup_iters, outlier_filtration, eps))
 
 
@@ -66,6 +69,8 @@ def smoothed_gradient(
 ) -> Channels:
     """Take q = mean(γ r ∂y z) into its window and average in place; what stands for it in the gradient."""
     arguments = (along.to(ema_gz.dtype), step.number, step.skip, ema_gz, buffer_gz)
+    if _readable(step.number) and bool(along.isfinite().all()):
+        return _smoothed_gradient_by_choice(*arguments, momentum, warmup_iters)
     return _traceable("unified_norm_gradient")(*arguments, momentum, warmup_iters)
 
 
@@ -123,6 +128,52 @@ def _smoothed_gradient(
     ema_gz.copy_(moved)
     buffer_gz.copy_(rows)
     return torch.where(skip, mean, moved)
+
+
+# --- the same where the step's number can be read ---
+
+
+def _readable(number: Tensor) -> bool:
+    return not tracing() and number.is_cpu
+
+
+def _advance_by_choice(
+    square: Tensor,
+    running_var: Tensor,
+    buffer_x2: Tensor,
+    iters: Tensor,
+    skip_counter: Tensor,
+    momentum: float,
+    warmup_iters: int,
+    outlier_filtration: bool,
+    eps: float,
+) -> Step:
+    step, window = int(iters) + 1, len(buffer_x2)
+    spread = buffer_x2.sqrt().var() if outlier_filtration and step >= warmup_iters and step > window > 1 else None
+    buffer_x2[step % window] = square
+    smooth, skip = step > window > 1 and step >= warmup_iters, window <= 1
+    variance = _geometric_mean(buffer_x2) if smooth else square
+    if spread is not None and bool((buffer_x2.mean(0) - variance > window * spread).any()):
+        buffer_x2[step % window] = running_var
+        skip_counter.add_(1)
+        skip, variance = True, square
+    ratio = torch.ones_like(running_var)
+    if not skip and step > max(SETTLED, warmup_iters):
+        ratio = ((variance + eps) / (running_var + eps)).sqrt().clamp(1 / LARGEST_RATIO, LARGEST_RATIO)
+    running_var.mul_(momentum).add_(variance, alpha=1 - momentum)
+    iters.fill_(step)
+    return Step((variance + eps).rsqrt(), ratio, iters.clone(), torch.tensor(skip))
+
+
+def _smoothed_gradient_by_choice(
+    q: Tensor, number: Tensor, skip: Tensor, ema_gz: Tensor, buffer_gz: Tensor, momentum: float, warmup_iters: int
+) -> Tensor:
+    """For a q that is finite."""
+    step, window, skipped = int(number), len(buffer_gz), bool(skip)
+    buffer_gz[step % window] = ema_gz if skipped else q
+    mean = q if skipped or step <= window or step < warmup_iters else buffer_gz.mean(0)
+    ema_gz.mul_(momentum).add_(mean, alpha=1 - momentum)
+    return mean if skipped else ema_gz.clone()
 
 
 def _row(number: Tensor, window: int) -> Tensor:
