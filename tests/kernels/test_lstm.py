@@ -1,6 +1,5 @@
 """The loop of the LSTM by hand: the values and gradients of the steps in float64, and when it stands back."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ WIDTHS = (3, 16)
 
 
 @pytest.fixture
-def walked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def walked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The walks that the layers take through the loop."""
     found: list[Any] = []
     walk = lstm.walk
@@ -27,7 +26,7 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return walk(how, *args)
 
     monkeypatch.setattr(lstm, "walk", seen)
-    yield found
+    return found
 
 
 def layers(width: int, **options: Any) -> tuple[LayerNormLSTM, LayerNormLSTM]:
