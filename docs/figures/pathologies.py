@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normkit import data, functional, models, search, training
 from normkit.data.files import write_atomically
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, PowerNorm
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, LayerNormRNN, PowerNorm
 from normkit.report import COLORS, new_figure, svg
 from normkit.weights import freeze, random_features_, reinit_affine_, weight_standardization
 
@@ -37,6 +37,30 @@ def layer_norm() -> Any:
     axes.set_ylabel("spread of one case's output")
     axes.legend()
     return figure
+
+
+def layer_norm_recurrent() -> Any:
+    """The share of saturated units of a tanh network by the step, for three scales of its recurrent weights."""
+    figure, axes = new_figure()
+    for label, norm, color in (("no norm", False, "before"), ("LayerNorm", True, "after")):
+        for scale, line in ((1.0, ":"), (2.0, "--"), (4.0, "-")):
+            axes.plot(_saturated(scale, norm), line, color=COLORS[color], label=f"{label}, scale {scale:g}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("share of saturated units")
+    axes.legend(ncols=2, loc="upper right")
+    axes.set_ylim(-0.02, 0.95)
+    return figure
+
+
+def _saturated(scale: float, norm: bool) -> Tensor:
+    """Per step, the share of |h| > 0.99 among 64 units in 64 sequences of noise."""
+    torch.manual_seed(0)
+    net = LayerNormRNN(64, 64, bias=False, layer_norm=norm)
+    nn.init.normal_(net.get_parameter("weight_ih_l0"), std=64**-0.5)
+    nn.init.normal_(net.get_parameter("weight_hh_l0"), std=scale * 64**-0.5)
+    with torch.no_grad():
+        output, _ = net(torch.randn(40, 64, 64))
+    return (output.abs() > 0.99).float().mean((1, 2))
 
 
 def evonorm() -> Any:
@@ -248,6 +272,7 @@ def bn_only() -> Any:
 DRAWINGS = {
     "bn-only": bn_only,
     "layer-norm": layer_norm,
+    "layer-norm-recurrent": layer_norm_recurrent,
     "evonorm": evonorm,
     "evonorm-search": evonorm_search,
     "batch-channel-norm": batch_channel_norm,
