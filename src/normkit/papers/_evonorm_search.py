@@ -63,8 +63,8 @@ def rediscovery(ctx: Context) -> list[dict[str, Any]]:
         task.train,
         task.val,
         architectures=NETS[:2],
-        budget_evaluations=ctx.pick(smoke=1, embedded=EVALUATIONS),
-        budget_proposals=ctx.pick(smoke=30, embedded=PROPOSALS),
+        budget_evaluations=ctx.pick(smoke=4, embedded=EVALUATIONS),
+        budget_proposals=ctx.pick(smoke=80, embedded=PROPOSALS),
         seed=ctx.seed,
         protocol=protocol,
     ).run()
