@@ -12,7 +12,7 @@ from normkit.papers import Context, Ledger, Records, Show
 __all__ = ["judge_search", "rediscovery", "sparsity", "yardsticks"]
 
 SAMPLED = {"uniform": 3000, "tree": 1500}
-PROPOSALS, EVALUATIONS = 2500, 250
+PROPOSALS, EVALUATIONS = 2500, 200
 NETS = ["plain", "res", "mb"]  # the search sees the first two
 # Seeds of networks that the searches (seeds 0, 1, 2 …) have not seen: to choose among their best, then to report.
 CHOOSING, REPORTING = (1001,), (2001, 2002)
