@@ -106,6 +106,22 @@ def test_batch_norms_of_a_transformer_become_power_norms() -> None:
     assert conversion.model(tokens()[0]).shape == (4, 12, 60)
 
 
+def test_a_time_series_transformer_of_hugging_face() -> None:
+    """PatchTST, whose norms are BatchNorm1d between transpositions."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "num_attention_heads": 4, "ffn_dim": 32, "num_hidden_layers": 2}
+    windows = {"num_input_channels": 2, "context_length": 32, "patch_length": 8, "patch_stride": 8}
+    net = transformers.PatchTSTModel(transformers.PatchTSTConfig(**sizes, **windows))
+    data = [{"past_values": torch.randn(6, 32, 2).cumsum(1)} for _ in range(3)]
+    for batch in data:
+        net(**batch)
+    conversion = convert(net, "powernorm", data=data)
+    names = [f"encoder.layers.{i}.norm_sublayer{j}.batchnorm" for i in range(2) for j in (1, 3)]
+    assert power_norms(conversion.model) == names
+    assert not conversion.skipped
+
+
 def test_our_own_transformer() -> None:
     net = Transformer(60, 16, 4, 2, max_length=12, placement="peri")
     assert len(power_norms(convert(net, "powernorm", data=tokens()).model)) == 9

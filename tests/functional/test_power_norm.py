@@ -2,6 +2,7 @@
 
 import re
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -147,3 +148,20 @@ def test_refusals(message: str, options: dict[str, object]) -> None:
 def test_a_mask_of_numbers_is_refused() -> None:
     with pytest.raises(TypeError, match=re.escape("must be boolean (True at padding), got torch.float32")):
         power_norm(torch.ones(2, 4), None, None, torch.ones(4), pad_mask=torch.zeros(2))
+
+
+def test_compiled_code_refuses_a_mask_of_everything_as_well() -> None:
+    """There by an assertion of the device, for a traced call cannot look."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        options = {"training": True, "variant": "pn-v", "group_num": 0}
+        compiled = torch.compile(
+            lambda x, mask: power_norm(x, None, None, torch.ones(4), pad_mask=mask, **options),
+            fullgraph=True,
+            backend="aot_eager",
+        )
+        assert compiled(torch.ones(3, 4), torch.tensor([True, False, False])).shape == (3, 4)
+        with pytest.raises(RuntimeError, match="masks every position"):
+            compiled(torch.ones(3, 4), torch.ones(3, dtype=torch.bool))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

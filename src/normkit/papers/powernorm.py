@@ -105,7 +105,8 @@ def judge(records: Records, claim: Ledger, show: Show) -> None:
     _judge_one_window(one, claim)
     _judge_eight_windows(eight, claim)
     finite = all(records.values("finite", run="thousand_steps"))
-    claim("PN with layer scale is finite after 1000 steps", finite, equals=True, source="the authors' repository, #2")
+    source = "the authors' repository, #2"
+    claim("PN with layer scale is finite after 1000 steps", finite, equals=True, source=source, n=1)
     for statement, bound in (
         ("variance fluctuation of BN's inputs, text over images", 2),
         ("PTB perplexity of LN above PN's", 5),
@@ -118,20 +119,20 @@ def judge(records: Records, claim: Ledger, show: Show) -> None:
 
 def _judge_one_window(one: Records, claim: Ledger) -> None:
     above = {norm: one.mean("loss", norm=norm) - one.mean("loss", norm="LN") for norm in ("BN", "PN")}
-    claim("batch 1: validation loss of BN above LN's, nats", above["BN"], at_least=0.1, source=SOURCE)
-    claim("batch 1: validation loss of PN above LN's, nats", above["PN"], at_most=0.03, source=SOURCE)
+    claim("batch 1: validation loss of BN above LN's, nats", above["BN"], at_least=0.1, source=SOURCE, n=one.seeds)
+    claim("batch 1: validation loss of PN above LN's, nats", above["PN"], at_most=0.03, source=SOURCE, n=one.seeds)
 
 
 def _judge_eight_windows(eight: Records, claim: Ledger) -> None:
-    post, pre = eight.where(placement="post"), eight.where(placement="pre")
+    post, pre, n = eight.where(placement="post"), eight.where(placement="pre"), eight.seeds
     above = post.mean("loss", norm="PN") - post.mean("loss", norm="LN")
-    claim("batch 8, Post-LN: validation loss of PN above LN's, nats", above, at_most=0.05, source=SOURCE)
+    claim("batch 8, Post-LN: validation loss of PN above LN's, nats", above, at_most=0.05, source=SOURCE, n=n)
     gaps = {norm: _evaluation_gap(post, norm) for norm in ("BN", "PN")}
     statement = "batch 8, Post-LN: PN's gap of the validation loss in training mode and in evaluation, over BN's"
-    claim(statement, gaps["PN"] / gaps["BN"], at_most=1 / 3, source="section 3 and figure 3")
+    claim(statement, gaps["PN"] / gaps["BN"], at_most=1 / 3, source="section 3 and figure 3", n=n)
     hurt = pre.mean("loss", norm="PN, no layer scale") - pre.mean("loss", norm="PN")
     statement = "batch 8, Pre-LN: validation loss of PN without layer scale above PN's with it, nats"
-    claim(statement, hurt, at_least=0.1, source="the authors' repository, #9: 35.9 to about 35.0 BLEU")
+    claim(statement, hurt, at_least=0.1, source="the authors' repository, #9: 35.9 to about 35.0 BLEU", n=n)
 
 
 def _evaluation_gap(records: Records, norm: str) -> float:
