@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normkit import data, functional, models, search, training
 from normkit.data.files import write_atomically
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, LayerNormRNN, PowerNorm
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, LayerNormRNN, PowerNorm, UnifiedNorm
 from normkit.report import COLORS, new_figure, svg
 from normkit.weights import freeze, random_features_, reinit_affine_, weight_standardization
 
@@ -191,6 +191,32 @@ def powernorm() -> Any:
     return figure
 
 
+def unified_norm() -> Any:
+    """The size of a layer's output in training, batch by batch, around one whose two images are 50 times too large."""
+    images, _, _, _ = data.digits()
+    embed = nn.Linear(4, 16)
+    layers = {
+        "no filter": (UnifiedNorm(16, warmup_iters=0), "before"),
+        "filter": (UnifiedNorm(16, warmup_iters=0, outlier_filtration=True), "after"),
+    }
+    figure, axes = new_figure()
+    for name, (layer, color) in layers.items():
+        sizes = []
+        for step, batch in enumerate(images[:640].split(32)):
+            scale = torch.ones(32, 1, 1, 1)
+            if step == 10:
+                scale[:2] = 50.0
+            with torch.no_grad():
+                y = layer(embed(nn.functional.pixel_unshuffle(batch * scale, 2).flatten(2).transpose(1, 2)))
+            sizes.append(float(y.square().mean().sqrt()))
+        axes.plot(range(1, 21), sizes, "o-", color=COLORS[color], label=name)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("root mean square of the output")
+    axes.legend()
+    return figure
+
+
 def two_pass_softmax() -> Any:
     """The largest error of one softmax row over its length, in units in the last place."""
     sizes = [2**power for power in range(4, 25, 2)]
@@ -279,6 +305,7 @@ DRAWINGS = {
     "pre-rmsnorm": pre_rmsnorm,
     "powernorm": powernorm,
     "region-norm": region_norm,
+    "unified-norm": unified_norm,
     "two-pass-softmax": two_pass_softmax,
 }
 
