@@ -15,7 +15,7 @@ from normkit.nn import RNB
 def pictures(batch: int = 8) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 3, 16, 16, generator=draw)
-    return x, random_masks(batch, 16, "box", (0.2, 0.4), draw)
+    return x, random_masks(batch, 16, "rectangle", (0.2, 0.4), draw)
 
 
 def first(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
