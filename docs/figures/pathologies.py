@@ -250,7 +250,7 @@ def region_norm() -> Any:
     pictures = nn.functional.interpolate(torch.rand(64, 3, 6, 6), size=48, mode="bicubic").clamp(0, 1)
     moved: dict[str, list[float]] = {"InstanceNorm": [], "region norm": []}
     for area in areas:
-        masks = data.random_masks(64, 48, "box", (area - 0.01, area + 0.01))
+        masks = data.random_masks(64, 48, "rectangle", (area - 0.01, area + 0.01))
         filled = torch.where(masks, 1.0, pictures)
         for name, y in (
             ("InstanceNorm", nn.functional.instance_norm(filled)),
