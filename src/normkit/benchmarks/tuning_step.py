@@ -1,8 +1,8 @@
-"""A training step (loss and gradients) of a small BatchNorm net whose weights are frozen, beside one that trains all.
+"""A training step (loss and gradients) of a small net that trains its normalisers alone, beside one that trains all.
 
-Four convolutions of 32 channels, each with BatchNorm and ReLU; γ and β alone get gradients. Those that both give are the
-same: what the row shows is that of a step the gradients of the weights are saved, and nothing else, because the backward
-pass still goes through every layer.
+Four convolutions of 32 channels, each with BatchNorm and ReLU; γ and β alone get gradients, the same in both. The row
+shows that of a step the gradients of the weights are saved, and nothing else: the backward pass still goes through every
+layer.
 """
 
 from functools import cache
