@@ -1,7 +1,7 @@
 """A training step (loss and gradients) of a small net that trains its normalisers alone, beside one that trains all.
 
 Four convolutions of 32 channels, each with BatchNorm and ReLU; γ and β alone get gradients, the same in both. The row
-shows that of a step the gradients of the weights are saved, and nothing else: the backward pass still goes through every
+shows that of a step the gradients of the weights are saved and nothing else: the backward pass still goes through every
 layer.
 """
 
