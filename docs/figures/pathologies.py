@@ -217,6 +217,29 @@ def unified_norm() -> Any:
     return figure
 
 
+def peri_ln() -> Any:
+    """The variance of a fresh network's stream by depth, for two scales of its weights and three placements."""
+    figure, axes = new_figure()
+    for placement, color in (("pre", "before"), ("post", "muted"), ("peri", "after")):
+        for std, style in ((0.02, "--"), (0.125, "-")):
+            torch.manual_seed(0)
+            model = models.Transformer(64, 64, 4, 12, placement=placement, eps=1e-6, init_std=std, max_length=32)
+            found: list[float] = []
+            for layer in model.layers:
+                layer.register_forward_hook(
+                    lambda _, args, x, found=found: found.append(float(x.var(-1, correction=0).mean()))
+                )
+            with torch.no_grad():
+                model(torch.randint(64, (8, 32)))
+            depth = range(2, 2 * len(found) + 1, 2)
+            axes.plot(depth, found, style, color=COLORS[color], label=f"{placement}-LN, weights {std}")
+    axes.set_yscale("log")
+    axes.set_xlabel("sub-layers")
+    axes.set_ylabel("variance of the stream")
+    axes.legend(ncols=3)
+    return figure
+
+
 def two_pass_softmax() -> Any:
     """The largest error of one softmax row over its length, in units in the last place."""
     sizes = [2**power for power in range(4, 25, 2)]
@@ -306,6 +329,7 @@ DRAWINGS = {
     "powernorm": powernorm,
     "region-norm": region_norm,
     "unified-norm": unified_norm,
+    "peri-ln": peri_ln,
     "two-pass-softmax": two_pass_softmax,
 }
 
