@@ -217,12 +217,32 @@ def centred_vectors() -> list[Tensor]:
     return [batch.double() - batch.double().mean(-1, keepdim=True) for batch in vectors()]
 
 
+def swish_net() -> nn.Module:
+    """SiLU(x) is x·σ(x), what S1 and S2 divide by one number for all samples."""
+    return pointwise(nn.SiLU(), shuffled_images(), (1.0,), 0.0)
+
+
+def two_images() -> list[Tensor]:
+    """One colour and its negative: every channel has two values, and of two values any function is affine."""
+    colour = torch.randn(3, 1, 1, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return [sign * colour.repeat(6, 1, 4, 4) for sign in (1, -1)]
+
+
+def two_valued_net() -> nn.Module:
+    """The norm's x + 5 and what ReLU leaves of it are affine in what B1 and B2 make of the two values."""
+    return pointwise(nn.ReLU(), two_images(), (1.0,), 5.0)
+
+
 _AFFINE = Patient(affine_net, shuffled_images)
 
 PATIENTS: dict[str, Patient] = {
     "affine-only": Patient(residual_net, images),
     "batch-channel-norm": Patient(conv_net, images, _AFFINE),
     "evonorm-b0": Patient(residual_net, images, Patient(open_net, even_images)),
+    "evonorm-b1": Patient(residual_net, images, Patient(two_valued_net, two_images)),
+    "evonorm-b2": Patient(residual_net, images, Patient(two_valued_net, two_images)),
+    "evonorm-s1": Patient(residual_net, images, Patient(swish_net, shuffled_images)),
+    "evonorm-s2": Patient(residual_net, images, Patient(swish_net, shuffled_images)),
     "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),
     "fold": Patient(residual_net, images),
     "group-norm": Patient(conv_net, images, _AFFINE),

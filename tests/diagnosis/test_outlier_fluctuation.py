@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from normkit.conversion import convert
 from normkit.diagnosis import diagnose
-from normkit.diagnosis.outlier_fluctuation import displacements, outliers
+from normkit.diagnosis.outlier_fluctuation import outliers
 from normkit.models import VisionTransformer
 from normkit.nn import PowerNorm, UnifiedNorm
 
@@ -29,11 +29,10 @@ def figure_of(norm: nn.Module, data: list[Tensor]) -> tuple[float, str]:
 
 
 def test_the_threshold_is_a_batch_of_3_35_times_the_usual_mean_square() -> None:
-    usual = torch.ones(64, WIDTH, dtype=torch.float64)
-    for factor, beyond in ((3.2, False), (3.5, True)):
-        rows = usual.clone()
-        rows[10] = factor * rows.log().mean(0).exp()
-        assert bool(displacements(rows, 0.0, 0.9).max() > 0.1) == beyond
+    same = torch.randn(16, 10, WIDTH, generator=torch.Generator().manual_seed(0))
+    for factor, severity in ((3.2, "ok"), (3.5, "act")):
+        loud = math.sqrt(factor ** (40 / 39))  # the loud batch is one of the 40 that the usual one is the mean of
+        assert figure_of(nn.LayerNorm(WIDTH), [same] * 39 + [loud * same])[1] == severity
 
 
 def test_the_figure_is_what_a_running_statistic_would_do() -> None:
@@ -46,6 +45,14 @@ def test_the_figure_is_what_a_running_statistic_would_do() -> None:
     assert severity == "act"
 
 
+def test_the_figure_of_unified_norm_is_what_its_window_does() -> None:
+    data = batches([1.0] * 7 + [20.0])
+    figure, _ = figure_of(UnifiedNorm(WIDTH), data)
+    square = torch.stack([batch.double().square().mean((0, 1)) for batch in data])
+    factor = (square[-1] / square.log().mean(0).exp()) ** (-1 / 8)
+    assert figure == pytest.approx(float((1 - factor).square().mean().sqrt()), rel=1e-4)
+
+
 def test_independent_samples_stay_where_the_derivation_puts_them() -> None:
     figure, severity = figure_of(nn.LayerNorm(WIDTH), batches([1.0] * 8))
     assert severity == "ok"
@@ -55,13 +62,14 @@ def test_independent_samples_stay_where_the_derivation_puts_them() -> None:
 @pytest.mark.parametrize(
     ("norm", "severity"),
     [
-        (PowerNorm(WIDTH), "act"),
+        (PowerNorm(WIDTH), "ok"),
+        (PowerNorm(WIDTH, group_num=0), "act"),
         (UnifiedNorm(WIDTH), "act"),
         (UnifiedNorm(WIDTH, outlier_filtration=True), "ok"),
     ],
-    ids=["PowerNorm", "UnifiedNorm", "UnifiedNorm with its filter"],
+    ids=["PowerNorm", "PowerNorm without layer scale", "UnifiedNorm", "UnifiedNorm with its filter"],
 )
-def test_what_a_filter_skips_does_no_harm(norm: nn.Module, severity: str) -> None:
+def test_what_a_filter_skips_or_a_layer_scale_takes_out_does_no_harm(norm: nn.Module, severity: str) -> None:
     assert figure_of(norm, batches([1.0] * 5 + [20.0, 1.0, 1.0]))[1] == severity
 
 

@@ -66,7 +66,9 @@ def test_an_outlier_is_skipped_with_the_filter_only() -> None:
     row = int(filtering.iters) % 4
     assert torch.equal(filtering.buffer_x2[row], before["running_var"])
     assert torch.equal(filtering.buffer_gz[row], before["ema_gz"])
-    torch.testing.assert_close(plain.buffer_x2[row], spike.detach().square().mean((0, 1)))
+    square = spike.detach().square().mean((0, 1))
+    torch.testing.assert_close(plain.buffer_x2[row], square)
+    torch.testing.assert_close(filtering.running_var, 0.9 * before["running_var"] + 0.1 * square)  # the authors' rule
 
 
 def test_the_filter_waits_for_a_full_window() -> None:

@@ -23,7 +23,11 @@ _NORMS = tuple(f"{norm}_l0.{name}" for norm in ("ln_ih", "ln_hh", "ln_c") for na
 
 
 def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
-    """The sequence, the four weights as torch draws them, and the gains (around 1) and shifts of the three norms."""
+    """The sequence, the four weights as torch draws them, and gains and shifts of the three norms.
+
+    Gains around ½: with 1 such a recurrence enlarges a rounding error a thousandfold within 64 steps, whoever computes
+    it, and float32 could not be compared with float64.
+    """
     width = shape[-1]
 
     def uniform(*size: int) -> Tensor:
@@ -34,7 +38,7 @@ def _inputs(shape: tuple[int, ...], generator: torch.Generator) -> Inputs:
         tensor
         for entries in (4 * width, 4 * width, width)
         for tensor in (
-            1 + 0.1 * torch.randn(entries, generator=generator),
+            0.5 + 0.1 * torch.randn(entries, generator=generator),
             0.1 * torch.randn(entries, generator=generator),
         )
     ]
@@ -83,6 +87,11 @@ def _loop(x: Float[Tensor, "time batch width"], *parameters: Tensor) -> Float[Te
     return torch.stack(outputs)
 
 
+def _long(shape: tuple[int, ...]) -> bool:
+    """Whether there are enough steps that what is done once, checks and the choice of a loop, does not count."""
+    return shape[0] >= 32
+
+
 suite = Suite(
     op="layer_norm_lstm",
     family="recurrent",
@@ -96,5 +105,5 @@ suite = Suite(
     most_gradient_ulp=4096.0,  # sums over all steps of a recurrence in float32 against float64
     bytes_forward=None,
     bytes_backward=None,
-    bars=(Bar(1.0, to="loop", parallel=None), Bar(1.0, to="loop", mode="fwd+bwd", parallel=None)),
+    bars=tuple(Bar(1.0, to="loop", mode=mode, parallel=None, where=_long) for mode in ("fwd", "fwd+bwd")),
 )

@@ -18,7 +18,9 @@ app = typer.Typer(
 )
 
 Images = Annotated[Path, typer.Option(help="Folder of photographs; those in folders below count too.")]
-Masks = Annotated[str, typer.Option(help="Random masks (irregular, box, half) or a folder of masks, white = hole.")]
+Masks = Annotated[
+    str, typer.Option(help="Random masks (irregular, rectangle, half) or a folder of masks, white = hole.")
+]
 Checkpoint = Annotated[Path, typer.Option(help="generator.safetensors, as `normkit inpaint train` writes it.")]
 Size = Annotated[int, typer.Option(min=8, help="Sides of the square crops, in pixels.")]
 Seed = Annotated[int, typer.Option(help="Seed of the weights, the crops and the masks.")]

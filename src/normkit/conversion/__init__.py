@@ -8,7 +8,15 @@ from normkit.conversion._framework.rule import Calibrated, Change, Refusal, Rule
 from normkit.conversion._framework.verify import ConversionError
 from normkit.conversion.affine_only import AffineOnly
 from normkit.conversion.batch_channel_norm import ToBatchChannelNorm
-from normkit.conversion.evonorm import ToEvoNorm, ToEvoNormB0, ToEvoNormS0
+from normkit.conversion.evonorm import (
+    ToEvoNorm,
+    ToEvoNormB0,
+    ToEvoNormB1,
+    ToEvoNormB2,
+    ToEvoNormS0,
+    ToEvoNormS1,
+    ToEvoNormS2,
+)
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
 from normkit.conversion.peri_ln import PeriLN
@@ -35,7 +43,11 @@ __all__ = [
     "ToBatchChannelNorm",
     "ToEvoNorm",
     "ToEvoNormB0",
+    "ToEvoNormB1",
+    "ToEvoNormB2",
     "ToEvoNormS0",
+    "ToEvoNormS1",
+    "ToEvoNormS2",
     "ToGroupNorm",
     "ToPowerNorm",
     "ToUnifiedNorm",

@@ -1,4 +1,4 @@
-"""Random masks of holes, 1 where a pixel is missing: boxes, irregular unions of strokes and boxes, and halves."""
+"""Random masks of holes, 1 where a pixel is missing: rectangles, irregular unions of strokes and boxes, halves."""
 
 from collections.abc import Callable
 
@@ -24,8 +24,8 @@ def random_masks(
     Args:
         n: how many.
         size: height and width in pixels, or one number for both.
-        kind: "box" is one rectangle; "irregular" a union of thick strokes and boxes, the last of which is cut where the
-            wanted area is reached; "half" the left, right, upper or lower half, whatever `area` says.
+        kind: "rectangle" is one of any compact shape; "irregular" a union of thick strokes and boxes, the last of which
+            is cut where the wanted area is reached; "half" the left, right, upper or lower half, whatever `area` says.
         area: share of the pixels that is missing, or (lowest, highest), from which each mask draws its own.
         generator: draws everything, on the CPU; None uses torch's own.
 
@@ -44,7 +44,7 @@ def random_masks(
     return _KINDS[kind](n, height, width, (low, high), generator).unsqueeze(1)
 
 
-def _boxes(n: int, height: int, width: int, area: tuple[float, float], draw: torch.Generator | None) -> Tensor:
+def _rectangles(n: int, height: int, width: int, area: tuple[float, float], draw: torch.Generator | None) -> Tensor:
     """One rectangle each, every shape of a fitting area equally likely; the sides at most 1 : 3 where that goes."""
     rows, columns = torch.arange(1, height + 1), torch.arange(1, width + 1)
     pixels = rows[:, None] * columns
@@ -110,4 +110,4 @@ def _halves(n: int, height: int, width: int, area: tuple[float, float], draw: to
     return torch.where(which < 2, upper, left) ^ (which % 2 == 1)
 
 
-_KINDS: dict[str, Callable[..., Tensor]] = {"irregular": _irregular, "box": _boxes, "half": _halves}
+_KINDS: dict[str, Callable[..., Tensor]] = {"irregular": _irregular, "rectangle": _rectangles, "half": _halves}

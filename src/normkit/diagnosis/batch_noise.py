@@ -83,7 +83,6 @@ class BatchNoise(ModuleProbe):
         ("weight-standardization", "group-norm"),
         ("group-norm",),
         ("powernorm",),
-        ("unified-norm",),
     )
 
     def mode(self, context: Context) -> Mode:

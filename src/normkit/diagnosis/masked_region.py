@@ -1,8 +1,9 @@
 """Masked region: how far holes in the pictures shift the statistics by which the valid pixels are normalised.
 
-A channel of one picture has mean μ and variance σ² over its valid pixels, and f and v_f over the hole, which takes the
-share p. A normaliser that takes all pixels together uses the mean (1−p)μ + p f and the variance
-(1−p)σ² + p v_f + p(1−p)(μ−f)². So, in units of the deviation of the valid pixels,
+What is normalised together (a channel of one picture, of a batch, or a group of channels) has mean μ and variance σ²
+over its valid pixels, and f and v_f over the hole, which takes the share p. A normaliser that takes all pixels together
+uses the mean (1−p)μ + p f and the variance (1−p)σ² + p v_f + p(1−p)(μ−f)². So, in units of the deviation of the valid
+pixels,
 
     shift = p |μ − f| / σ        ratio = sqrt( (1−p)(1 + p (μ−f)²/σ²) + p v_f/σ² )
 
@@ -12,7 +13,9 @@ is filled with, and not on the picture. They are exact; up to ε they can be rea
 along the edge of the hole.)
 
 **How it is measured.** On what enters each normaliser, with the batch's mask brought to its size by nearest neighbours;
-over the pictures whose hole takes between 0 and all of the pixels and the channels with σ² ≥ 100 ε. Where the
+by the picture's channel, by the batch's for BatchNorm, by the group for GroupNorm; where the hole takes between 0 and
+all of the pixels and σ² ≥ 100 ε. Where the statistics are the batch's, the model runs in training mode, in which they
+act. Where the
 normaliser takes statistics by region and is given the mask (RN-B, `RegionNorm2d`), the shift is that of its own
 normalised output. RN-L finds its regions itself, after holes have begun to be filled; it is not judged. The figure is
 the median shift.
@@ -49,20 +52,25 @@ _EPS = 1e-5
 
 
 class RegionShift(NamedTuple):
-    """Shift and ratio of each picture's channels, and which of them have variance enough to say so."""
+    """Shift and ratio of what is normalised together, and where there is variance enough to say so."""
 
-    shift: Float[Tensor, "batch channels"]
-    ratio: Float[Tensor, "batch channels"]
-    known: Bool[Tensor, "batch channels"]
+    shift: Float[Tensor, "pictures channels"]
+    ratio: Float[Tensor, "pictures channels"]
+    known: Bool[Tensor, "pictures channels"]
 
 
 def region_shift(
-    x: Float[Tensor, "batch channels height width"], hole: Bool[Tensor, "batch 1 height width"]
+    x: Float[Tensor, "batch channels height width"],
+    hole: Bool[Tensor, "batch 1 height width"],
+    style: str = "instance",
 ) -> RegionShift:
-    """p|μ−f|/σ and sqrt((1−p)(1 + p(μ−f)²/σ²) + p v_f/σ²); known where there is a hole, a rest, and σ² ≥ 100 ε."""
-    x = x.double()
-    p = hole.double().mean((2, 3))
-    inside, outside = (_moments(x, where) for where in (hole, ~hole))
+    """p|μ−f|/σ and sqrt((1−p)(1 + p(μ−f)²/σ²) + p v_f/σ²); known where there is a hole, a rest, and σ² ≥ 100 ε.
+
+    By picture and channel, or, in the style "batch", by channel (one row).
+    """
+    x, axes = x.double(), (2, 3) if style == "instance" else (0, 2, 3)
+    p = hole.double().mean(axes, keepdim=True).flatten(1)
+    inside, outside = (_moments(x, where, axes) for where in (hole, ~hole))
     (f, hole_variance), (mean, variance) = inside, outside
     known = (p > 0) & (p < 1) & (variance >= 100 * _EPS)
     variance = torch.where(known, variance, 1.0)
@@ -96,8 +104,9 @@ class MaskedRegion(ModuleProbe):
         return None if found else "no layer normalises over the pixels of a picture"
 
     def mode(self, context: Context) -> Mode:
-        """Evaluation: the statistics in question are the same in both modes."""
-        return "eval"
+        """Training where a layer takes the batch's statistics in training alone, else evaluation."""
+        norms = [each for each in context.model.modules() if isinstance(each, _BatchNorm)]
+        return "train" if any(each.track_running_stats for each in norms) else "eval"
 
     def applies(self, module: nn.Module) -> bool:
         """Normalisers over pixels; not RN-L, whose regions are its own."""
@@ -109,9 +118,7 @@ class MaskedRegion(ModuleProbe):
         if mask is None or input.ndim != 4 or len(mask) != len(input):
             return
         hole = _at_size(mask.to(input.device), input)
-        found = region_shift(input, hole)
-        if isinstance(place.module, RegionNorm2d):
-            found = _of_region_norm(place.module, input, hole, found)
+        found = _shift_at(place.module, input, hole)
         sums = place.sums
         for name, values in (("shift", found.shift), ("ratio", found.ratio)):
             kept = torch.cat([sums.get(name, torch.empty(0)), values[found.known].float().cpu()])
@@ -158,17 +165,30 @@ class MaskedRegion(ModuleProbe):
         )
 
 
-def _moments(x: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    size = where.sum((2, 3)).clamp_min(1)
-    mean = torch.where(where, x, 0.0).sum((2, 3)) / size
-    variance = torch.where(where, x - mean[..., None, None], 0.0).square().sum((2, 3)) / size
-    return mean, variance
+def _moments(x: Tensor, where: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and population variance over `axes` of the pixels chosen, (pictures, channels)."""
+    size = where.sum(axes, keepdim=True).clamp_min(1)
+    mean = torch.where(where, x, 0.0).sum(axes, keepdim=True) / size
+    variance = torch.where(where, x - mean, 0.0).square().sum(axes, keepdim=True) / size
+    return mean.flatten(1), variance.flatten(1)
 
 
-def _of_region_norm(module: RegionNorm2d, x: Tensor, hole: Tensor, found: RegionShift) -> RegionShift:
+def _shift_at(norm: nn.Module, x: Tensor, hole: Tensor) -> RegionShift:
+    """The shift of what this normaliser takes together."""
+    if isinstance(norm, nn.GroupNorm):
+        batch, channels, height, width = x.shape
+        each = channels // norm.num_groups
+        return region_shift(x.reshape(batch, norm.num_groups, each * height, width), hole.repeat(1, 1, each, 1))
+    if isinstance(norm, RegionNorm2d):
+        return _of_region_norm(norm, x, hole)
+    return region_shift(x, hole, "batch" if isinstance(norm, _BatchNorm) else "instance")
+
+
+def _of_region_norm(module: RegionNorm2d, x: Tensor, hole: Tensor) -> RegionShift:
     """What is left behind a normaliser by region: mean and deviation of the valid pixels of its own output."""
+    found = region_shift(x, hole, module.style)
     normal = region_norm(x.double(), hole, 2, style=module.style, eps=module.eps, eps_mode=module.eps_mode)
-    mean, variance = _moments(normal, ~hole)
+    mean, variance = _moments(normal, ~hole, (2, 3) if module.style == "instance" else (0, 2, 3))
     deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
     return RegionShift(mean.abs() / deviation, 1 / deviation, found.known)
 

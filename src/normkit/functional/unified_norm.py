@@ -47,8 +47,8 @@ def unified_norm(
     batch's mean of x² (float32 or wider) and X the last M of them, σ² is the geometric mean of X's rows; it is s itself
     while k ≤ M or k < `warmup_iters`, and where the batch is skipped. With `outlier_filtration` a batch is skipped
     where, from then on, the arithmetic mean of X exceeds the geometric one by more than M·Var(√X) in any channel: its
-    row then becomes `running_var`. The state moves in place, once per call and once per backward pass:
-    running_var ← m·running_var + (1 − m) σ².
+    row then becomes `running_var`, so that the outlier does not stay in the window. The state moves in place, once per
+    call and once per backward pass: running_var ← m·running_var + (1 − m) σ², by the outlier too, as the authors do.
 
     The gradient is the authors' approximation, no derivative of y: with z = x/sqrt(σ² + ε), r the ratio of this
     denominator to the running one (1 in the first max(1000, `warmup_iters`) steps) and q = mean(γ r ∂y z),

@@ -12,10 +12,11 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
 from torch.nn.utils.rnn import PackedSequence
 
-from normkit.nn._recurrence import Recurrence, State, Weights, normed
+from normkit.kernels import lstm
+from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -38,7 +39,33 @@ def _step(weights: Weights, z: Tensor, state: State) -> State:
     return o.sigmoid() * normed(weights, "ln_c", c).tanh(), c
 
 
-LSTM = Recurrence(4, 2, {"ln_ih": 4, "ln_hh": 4, "ln_c": 1}, _project, _step)
+def _whole(weights: Weights, z: Tensor, steps: int, initial: State, reverse: bool) -> tuple[Tensor, State] | None:
+    """All steps in one loop that autograd does not look into, where its kernels can."""
+    h, c = (each.contiguous() for each in initial)
+    width = h.shape[-1]
+    sums, cells = plain_norm(weights, "ln_hh", 4 * width), plain_norm(weights, "ln_c", width)
+    if sums is None or cells is None:
+        return None
+    tensors = (z, h, c, weights.weight_hh, sums.weight, sums.bias, cells.weight, cells.bias)
+    if lstm.objection(*tensors):
+        return None
+    how = lstm.Walk(steps, reverse, sums.eps, cells.eps)
+
+    def formula(z: Tensor, h: Tensor, c: Tensor, weight: Tensor, *norms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gain, shift, gain_cell, shift_cell = norms
+        again = {
+            "ln_hh": lambda x: layer_norm(x, gain.shape, gain, shift, how.eps_sum),
+            "ln_c": lambda x: layer_norm(x, gain_cell.shape, gain_cell, shift_cell, how.eps_cell),
+        }
+        as_before = Weights(weight, weight, None, None, again)
+        output, (h, c) = by_steps(LSTM, as_before, z, [h.shape[0]] * steps, (h, c), reverse)
+        return output, h, c
+
+    output, h, c = lstm.walk(how, *tensors, formula)
+    return output, (h, c)
+
+
+LSTM = Recurrence(4, 2, {"ln_ih": 4, "ln_hh": 4, "ln_c": 1}, _project, _step, _whole)
 
 
 class LayerNormLSTMCell(RecurrentCell):

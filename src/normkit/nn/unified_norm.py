@@ -39,7 +39,8 @@ class UnifiedNorm(RunningStatistics):
         num_features: C, channels: the input's last axis.
         window_size: M, steps that are smoothed over; a pair gives forward and backward pass windows of their own.
         warmup_iters: steps without smoothing, about the optimiser's warm-up.
-        outlier_filtration: skip batches whose statistic is an outlier; the authors do for pictures, not for language.
+        outlier_filtration: keep batches whose statistic is an outlier out of both windows; the authors do so for
+            pictures, not for language. Such a batch is normalised by its own statistic.
         eps: ε, added to σ².
         momentum: weight of the *old* value in the moving averages (in `torch.nn.BatchNorm` it is the new one's). 0.9
             is the authors'; in runs of a few hundred steps 0.5 follows the gradient better.

@@ -12,7 +12,7 @@ from normkit.papers import Context, Ledger, Records, Show
 __all__ = ["judge_search", "rediscovery", "sparsity", "yardsticks"]
 
 SAMPLED = {"uniform": 3000, "tree": 1500}
-PROPOSALS, EVALUATIONS = 2500, 250
+PROPOSALS, EVALUATIONS = 2500, 200
 NETS = ["plain", "res", "mb"]  # the search sees the first two
 # Seeds of networks that the searches (seeds 0, 1, 2 …) have not seen: to choose among their best, then to report.
 CHOOSING, REPORTING = (1001,), (2001, 2002)
@@ -63,8 +63,8 @@ def rediscovery(ctx: Context) -> list[dict[str, Any]]:
         task.train,
         task.val,
         architectures=NETS[:2],
-        budget_evaluations=ctx.pick(smoke=1, embedded=EVALUATIONS),
-        budget_proposals=ctx.pick(smoke=30, embedded=PROPOSALS),
+        budget_evaluations=ctx.pick(smoke=4, embedded=EVALUATIONS),
+        budget_proposals=ctx.pick(smoke=80, embedded=PROPOSALS),
         seed=ctx.seed,
         protocol=protocol,
     ).run()

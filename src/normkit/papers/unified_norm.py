@@ -35,7 +35,7 @@ paper = Paper(
     arxiv="2208.01313",
     nuisance="the scale of a channel, and how it fluctuates from batch to batch",
     pathology="Norms that cost nothing at inference use stored statistics, which in transformers fluctuate from batch "
-    "to batch and are thrown off by outliers.",
+    "to batch and are distorted by outliers.",
     remedy="Divide by a geometric mean over the last steps, smooth the gradient likewise, and skip outlier batches.",
     provides=(
         "normkit.nn.UnifiedNorm",

@@ -61,8 +61,7 @@ def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], side
     bow = 0.0 if span <= 1 else side * 0.45 * span
     control = ((start[0] + end[0]) / 2 + bow, (start[1] + end[1]) / 2)
     curve = Path([(start[0], start[1] + 0.2), control, (end[0], end[1] - 0.2)], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": _COLORS["leaf"]}
-    axes.add_patch(FancyArrowPatch(path=curve, **style))
+    axes.add_patch(FancyArrowPatch(path=curve, arrowstyle="-|>", mutation_scale=11, color=_COLORS["leaf"]))
     if mark:
         x, y = (0.2 * a + 0.48 * b + 0.32 * c for a, b, c in zip(start, control, end, strict=True))
         axes.text(x + 0.07, y, mark, fontsize=9, color=_COLORS["leaf"], style="italic")

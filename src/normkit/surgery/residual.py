@@ -11,8 +11,8 @@ map. What a norm is to it follows from what the norm reads and who reads it:
 `post_attention_layernorm` is "into" the MLP in Llama and "out" of attention in Gemma 2; here it is what it does.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import nn
@@ -66,11 +66,27 @@ class SubLayer:
 
 @dataclass(frozen=True)
 class Residuals:
-    """The sub-layers of a network in the order in which they run, and the norms at the ends of its streams."""
+    """The sub-layers of a network in the order in which they run, and the norms at the ends of its streams.
+
+    Attributes:
+        layers: the sub-layers.
+        starts: paths of the norms that a stream starts with.
+        ends: paths of the norms that read a stream at its end.
+        sources: for each step the one that gave its values, behind dropout, casts, views and scales.
+    """
 
     layers: tuple[SubLayer, ...]
     starts: tuple[str, ...]
     ends: tuple[str, ...]
+    sources: tuple[int, ...] = field(repr=False)
+
+    def readers(self, steps: Sequence[Step], index: int) -> list[Step]:
+        """The steps that read what the step `index` gave, also behind dropout, casts, views and scales."""
+        return [
+            step
+            for step in steps
+            if self.sources[step.index] == step.index and any(self.sources[read] == index for read in step.reads)
+        ]
 
     def of(self, block: str) -> list[SubLayer]:
         """The sub-layers of one block."""
@@ -110,7 +126,8 @@ class _Reading:
         placed = {name for layer in layers for name in (*layer.into, *layer.out, *layer.after, *layer.inside)}
         starts = [self._name(index) for index in sorted(self.streams) if index in self.norms]
         ends = [self._name(index) for index, read in self.norms.items() if read in self.sums]
-        return Residuals(layers, _unique(starts, placed), _unique(ends, {*placed, *starts}))
+        sources = tuple(self.source(step.index) for step in self.steps)
+        return Residuals(layers, _unique(starts, placed), _unique(ends, {*placed, *starts}), sources)
 
     @cached_property
     def norms(self) -> dict[int, int]:

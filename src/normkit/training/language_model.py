@@ -51,6 +51,7 @@ def fit_language_model(
     betas: tuple[float, float] = (0.9, 0.98),
     weight_decay: float = 0.01,
     warmup: int = 50,
+    precision: str = "32-true",
     seed: int = 0,
     callback: Callback | None = None,
 ) -> LanguageRun:
@@ -67,6 +68,7 @@ def fit_language_model(
         betas: AdamW's.
         weight_decay: AdamW's, on all parameters.
         warmup: steps of the linear rise; 0 for none.
+        precision: of the training steps, as `fit` takes it.
         seed: of the windows (the weights are the caller's).
         callback: `callback(step, loss, model)` after each step, gradients still in place.
 
@@ -81,6 +83,7 @@ def fit_language_model(
         steps=steps,
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr, betas, weight_decay=weight_decay),
         schedule=warmup_constant(warmup),
+        precision=precision,
         seed=seed,
         callback=callback,
     )

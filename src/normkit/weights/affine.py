@@ -27,7 +27,7 @@ def affine_normalizers(model: nn.Module, names: Sequence[str] | None = None) -> 
     """Every normaliser with a gain or a shift of its own, by path: torch's, normkit's, or another library's.
 
     A foreign class counts where its name says "norm" and it holds vectors only, as `LlamaRMSNorm` does; a
-    `FrozenBatchNorm2d`, whose γ and β are buffers, counts as well.
+    `FrozenBatchNorm2d`, whose γ and β are buffers, counts as well. Shapes do not matter: what is one vector counts.
 
     Args:
         model: any network.
@@ -55,6 +55,8 @@ def affine_normalizers(model: nn.Module, names: Sequence[str] | None = None) -> 
 
 def affine_parameters(model: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Parameter]:
     """γ and β of every normaliser (and what else it learns for each channel, such as EvoNorm's v), by name.
+
+    They are the parameters themselves, of the shapes that the normalisers keep, mostly (channels,).
 
     Raises:
         ValueError: as `affine_normalizers`.

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from normkit.data.files import write_atomically
@@ -89,6 +87,8 @@ def save_affine(
         OSError: it cannot be written.
         ValueError: as `affine_state_dict`.
     """
+    from safetensors.torch import save as to_safetensors  # here: only who writes files waits for it
+
     target = Path(path)
     if target.exists() and not force:
         raise FileExistsError(f"{target} exists: choose another name, or pass force=True")
@@ -110,6 +110,8 @@ def load_affine(model: nn.Module, path: str | os.PathLike[str], strict: bool = T
         FileNotFoundError: there is no such file.
         ValueError: it is no such file, is corrupt, or does not fit (nothing is loaded then).
     """
+    from safetensors import SafetensorError, safe_open
+
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file")

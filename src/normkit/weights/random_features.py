@@ -32,10 +32,10 @@ _KINDS: dict[str, Callable[[Tensor, torch.Generator | None], Tensor]] = {
 
 @torch.no_grad()
 def random_features_(model: Module, kind: str = "kaiming_normal", generator: torch.Generator | None = None) -> Module:
-    """Draw the weight (filters, …) of every linear map and convolution anew, in place; biases stay; returns the model.
+    """Draw the weight (filters, …) of every linear map and convolution anew, in place; returns the model.
 
     "kaiming_normal" and "kaiming_uniform" have the deviation √(2/fan_in) (a ReLU behind), "binary" is its sign times
-    that deviation, "orthogonal" has orthonormal rows or columns.
+    that deviation, "orthogonal" has orthonormal rows or columns. Shapes and biases stay.
 
     Source: Frankle et al. 2021, arXiv:2003.00152; He et al. 2015, arXiv:1502.01852, eq. 10.
 

@@ -98,7 +98,7 @@ def random_subset(model: nn.Module, count: int = 2, *, seed: int = 0) -> dict[st
 
 
 def subset_masks(model: nn.Module) -> dict[str, Tensor]:
-    """For every weight that trains in part, by path of its module: True (filters, …) where an entry trains."""
+    """By path of its module, for every weight that trains in part: True where an entry does, of the weight's shape."""
     return {
         path.removesuffix(".parametrizations.weight.0"): step.mask
         for path, step in model.named_modules()

@@ -180,7 +180,9 @@ def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
         model = InpaintGenerator(width=16, blocks=2, norm=norm, downs=1, kernel_size=5, init_scale=1.0)
         coarse = torch.rand(4, 32, 3, 6, 6)
         pictures = [nn.functional.interpolate(each, size=24, mode="bicubic").clamp(0, 1) for each in coarse]
-        return model, [{"images": x, "masks": data.random_masks(len(x), 24, "box", (0.25, 0.4))} for x in pictures]
+        return model, [
+            {"images": x, "masks": data.random_masks(len(x), 24, "rectangle", (0.25, 0.4))} for x in pictures
+        ]
 
     return build
 

@@ -19,7 +19,7 @@ from normkit.models.inpainting.training import ADVERSARIAL, DISTANCES, train
 
 __all__ = ["evaluate_in", "fill_in", "train_in"]
 
-_RANDOM = ("irregular", "box", "half")
+_RANDOM = ("irregular", "rectangle", "half")
 
 
 def train_in(
