@@ -12,10 +12,9 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence
 
-from normkit.nn._recurrence import Recurrence, State, Weights, normed
+from normkit.nn._recurrence import Recurrence, State, Weights, normed, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -30,7 +29,7 @@ def _halves(gates: Tensor) -> tuple[Tensor, Tensor]:
 
 def _project(weights: Weights, x: Tensor) -> Tensor:
     """LN(W_ih x + b_ih) + b_hh for r and z, then LN(W_in x + b_in) for n; b_hn is the step's."""
-    gates, candidate = _halves(linear(x, weights.weight_ih, weights.bias_ih))
+    gates, candidate = _halves(product(x, weights.weight_ih, weights.bias_ih))
     gates = normed(weights, "ln_ih", gates)
     if weights.bias_hh is not None:
         gates = gates + _halves(weights.bias_hh)[0]
@@ -39,7 +38,7 @@ def _project(weights: Weights, x: Tensor) -> Tensor:
 
 def _step(weights: Weights, z: Tensor, state: State) -> State:
     (h,) = state
-    gates, candidate = _halves(linear(h, weights.weight_hh))
+    gates, candidate = _halves(product(h, weights.weight_hh))
     from_input, candidate_from_input = _halves(z)
     candidate = normed(weights, "ln_hn", candidate)
     if weights.bias_hh is not None:

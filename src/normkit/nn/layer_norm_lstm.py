@@ -12,11 +12,11 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear
+from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import PackedSequence
 
 from normkit.kernels import lstm
-from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm
+from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -27,13 +27,13 @@ States = tuple[Shaped[Tensor, "..."], Shaped[Tensor, "..."]]
 
 def _project(weights: Weights, x: Tensor) -> Tensor:
     """LN(W_ih x + b_ih) + b_hh."""
-    gates = normed(weights, "ln_ih", linear(x, weights.weight_ih, weights.bias_ih))
+    gates = normed(weights, "ln_ih", product(x, weights.weight_ih, weights.bias_ih))
     return gates if weights.bias_hh is None else gates + weights.bias_hh
 
 
 def _step(weights: Weights, z: Tensor, state: State) -> State:
     h, c = state
-    gates = z + normed(weights, "ln_hh", linear(h, weights.weight_hh))
+    gates = z + normed(weights, "ln_hh", product(h, weights.weight_hh))
     i, f, g, o = gates.chunk(4, -1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * normed(weights, "ln_c", c).tanh(), c
