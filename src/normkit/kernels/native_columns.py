@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from normkit.kernels import native
+from normkit.kernels import differentiable, native
 from normkit.kernels.native import WHY_NOT
 
 if native.AVAILABLE:
@@ -24,7 +24,7 @@ if native.AVAILABLE:
 
     _columns, _columns_backward = _native.columns, _native.columns_backward
 
-__all__ = ["DTYPES", "WHY_NOT", "Sums", "backward", "forward"]
+__all__ = ["DTYPES", "WHY_NOT", "backward", "forward", "takes"]
 
 DTYPES: dict[torch.dtype, int] = native.STORAGE
 _threads = torch.get_num_threads
@@ -33,6 +33,11 @@ Rows = Float[Tensor, "*rows channels"]
 Channels = Float[Tensor, " channels"]
 Scales = Float[Tensor, "*rows groups"]
 Sums = Float64[Tensor, "2 channels"]
+
+
+def takes(*tensors: Tensor | None) -> bool:
+    """Whether the elements of all of them are in plain CPU memory."""
+    return all(tensor is None or differentiable.plain(tensor) for tensor in tensors)
 
 
 def forward(
