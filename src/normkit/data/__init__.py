@@ -1,5 +1,6 @@
 """Data: the embedded sets, the lookup of others, loaders, and files that are whole or not there."""
 
+from normkit.data.augmentation import crop_and_flip
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
@@ -16,6 +17,7 @@ __all__ = [
     "atomic",
     "batches",
     "characters",
+    "crop_and_flip",
     "describe",
     "digits",
     "load",
