@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normkit import data, functional, models, training
+from normkit import data, functional, models, search, training
 from normkit.data.files import write_atomically
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, LayerNormRNN, PowerNorm, UnifiedNorm
 from normkit.report import COLORS, new_figure, svg
 from normkit.weights import freeze, random_features_, reinit_affine_, weight_standardization
 
@@ -39,6 +39,30 @@ def layer_norm() -> Any:
     return figure
 
 
+def layer_norm_recurrent() -> Any:
+    """The share of saturated units of a tanh network by the step, for three scales of its recurrent weights."""
+    figure, axes = new_figure()
+    for label, norm, color in (("no norm", False, "before"), ("LayerNorm", True, "after")):
+        for scale, line in ((1.0, ":"), (2.0, "--"), (4.0, "-")):
+            axes.plot(_saturated(scale, norm), line, color=COLORS[color], label=f"{label}, scale {scale:g}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("share of saturated units")
+    axes.legend(ncols=2, loc="upper right")
+    axes.set_ylim(-0.02, 0.95)
+    return figure
+
+
+def _saturated(scale: float, norm: bool) -> Tensor:
+    """Per step, the share of |h| > 0.99 among 64 units in 64 sequences of noise."""
+    torch.manual_seed(0)
+    net = LayerNormRNN(64, 64, bias=False, layer_norm=norm)
+    nn.init.normal_(net.get_parameter("weight_ih_l0"), std=64**-0.5)
+    nn.init.normal_(net.get_parameter("weight_hh_l0"), std=scale * 64**-0.5)
+    with torch.no_grad():
+        output, _ = net(torch.randn(40, 64, 64))
+    return (output.abs() > 0.99).float().mean((1, 2))
+
+
 def evonorm() -> Any:
     """The response of each layer to one value of a map that is otherwise standard normal."""
     x = torch.linspace(-3, 3, 121)
@@ -56,6 +80,15 @@ def evonorm() -> Any:
     axes.set_xlabel("x")
     axes.set_ylabel("output")
     axes.legend()
+    return figure
+
+
+def evonorm_search() -> Any:
+    """The two published winners as graphs of the search space."""
+    figure, axes = new_figure(7.2, 4.4, columns=2)
+    for each, name in zip(axes, ("evonorm-b0", "evonorm-s0"), strict=True):
+        search.draw(search.known[name], each)
+        each.set_title(name.replace("evonorm-", "EvoNorm-").replace("b0", "B0").replace("s0", "S0"))
     return figure
 
 
@@ -131,6 +164,82 @@ def _mean_share(encoder: nn.TransformerEncoder, x: Tensor) -> tuple[list[float],
         return shares, encoder.norm(x)
 
 
+def powernorm() -> Any:
+    """What BatchNorm and PowerNorm divide one channel by, batch by batch, in a character model on single windows."""
+    text, _, alphabet = data.character_split()
+    model = models.character_model(len(alphabet), placement="post").eval()
+    seen: list[Tensor] = []
+    model.layers[-1].norm2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, -2)))
+    with torch.no_grad():
+        for window, _ in data.text_batches(text, 48, 1, 80, 0):
+            model(window)
+    channel = torch.stack(seen)[:, :, 0]
+    variance, running = channel.var(1, correction=0), []
+    norm = PowerNorm(seen[0].shape[-1], warmup_iters=0)
+    for x in seen:
+        norm(x)
+        running.append(norm.running_phi[0].clone())
+    figure, axes = new_figure()
+    for values, color, label in (
+        (variance, "before", "batch variance"),
+        (torch.stack(running), "after", "running quadratic mean"),
+    ):
+        axes.plot(values / values[len(values) // 4 :].mean(), "o-", markersize=3, color=COLORS[color], label=label)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("over its average")
+    axes.legend()
+    return figure
+
+
+def unified_norm() -> Any:
+    """The size of a layer's output in training, batch by batch, around one whose two images are 50 times too large."""
+    images, _, _, _ = data.digits()
+    embed = nn.Linear(4, 16)
+    layers = {
+        "no filter": (UnifiedNorm(16, warmup_iters=0), "before"),
+        "filter": (UnifiedNorm(16, warmup_iters=0, outlier_filtration=True), "after"),
+    }
+    figure, axes = new_figure()
+    for name, (layer, color) in layers.items():
+        sizes = []
+        for step, batch in enumerate(images[:640].split(32)):
+            scale = torch.ones(32, 1, 1, 1)
+            if step == 10:
+                scale[:2] = 50.0
+            with torch.no_grad():
+                y = layer(embed(nn.functional.pixel_unshuffle(batch * scale, 2).flatten(2).transpose(1, 2)))
+            sizes.append(float(y.square().mean().sqrt()))
+        axes.plot(range(1, 21), sizes, "o-", color=COLORS[color], label=name)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("root mean square of the output")
+    axes.legend()
+    return figure
+
+
+def peri_ln() -> Any:
+    """The variance of a fresh network's stream by depth, for two scales of its weights and three placements."""
+    figure, axes = new_figure()
+    for placement, color in (("pre", "before"), ("post", "muted"), ("peri", "after")):
+        for std, style in ((0.02, "--"), (0.125, "-")):
+            torch.manual_seed(0)
+            model = models.Transformer(64, 64, 4, 12, placement=placement, eps=1e-6, init_std=std, max_length=32)
+            found: list[float] = []
+            for layer in model.layers:
+                layer.register_forward_hook(
+                    lambda _, args, x, found=found: found.append(float(x.var(-1, correction=0).mean()))
+                )
+            with torch.no_grad():
+                model(torch.randint(64, (8, 32)))
+            depth = range(2, 2 * len(found) + 1, 2)
+            axes.plot(depth, found, style, color=COLORS[color], label=f"{placement}-LN, weights {std}")
+    axes.set_yscale("log")
+    axes.set_xlabel("sub-layers")
+    axes.set_ylabel("variance of the stream")
+    axes.legend(ncols=3)
+    return figure
+
+
 def two_pass_softmax() -> Any:
     """The largest error of one softmax row over its length, in units in the last place."""
     sizes = [2**power for power in range(4, 25, 2)]
@@ -156,6 +265,31 @@ def _ulp(found: Tensor, exact: Tensor) -> float:
     normal = exact >= 2.0**-125
     error = (found.double()[normal] - exact[normal]).abs()
     return float(torch.ldexp(error, 24 - torch.frexp(exact[normal]).exponent).max())
+
+
+def region_norm() -> Any:
+    """Mean of the valid pixels, in their own deviations, under a white rectangle of each size."""
+    areas = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    pictures = nn.functional.interpolate(torch.rand(64, 3, 6, 6), size=48, mode="bicubic").clamp(0, 1)
+    moved: dict[str, list[float]] = {"InstanceNorm": [], "region norm": []}
+    for area in areas:
+        masks = data.random_masks(64, 48, "rectangle", (area - 0.01, area + 0.01))
+        filled = torch.where(masks, 1.0, pictures)
+        for name, y in (
+            ("InstanceNorm", nn.functional.instance_norm(filled)),
+            ("region norm", functional.region_norm(filled, masks)),
+        ):
+            shifts = [
+                abs(float(z[:, ~hole[0]].mean() / z[:, ~hole[0]].std())) for z, hole in zip(y, masks, strict=True)
+            ]
+            moved[name].append(float(torch.tensor(shifts).median()))
+    figure, axes = new_figure()
+    axes.plot(areas, moved["InstanceNorm"], "o-", color=COLORS["before"], label="InstanceNorm")
+    axes.plot(areas, moved["region norm"], "o-", color=COLORS["after"], label="region norm")
+    axes.set_xlabel("share of the pixels that is a hole")
+    axes.set_ylabel("shift of the mean, deviations")
+    axes.legend()
+    return figure
 
 
 def bn_only() -> Any:
@@ -187,9 +321,15 @@ def bn_only() -> Any:
 DRAWINGS = {
     "bn-only": bn_only,
     "layer-norm": layer_norm,
+    "layer-norm-recurrent": layer_norm_recurrent,
     "evonorm": evonorm,
+    "evonorm-search": evonorm_search,
     "batch-channel-norm": batch_channel_norm,
     "pre-rmsnorm": pre_rmsnorm,
+    "powernorm": powernorm,
+    "region-norm": region_norm,
+    "unified-norm": unified_norm,
+    "peri-ln": peri_ln,
     "two-pass-softmax": two_pass_softmax,
 }
 

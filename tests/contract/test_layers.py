@@ -1,6 +1,7 @@
 """What every layer of `normkit.nn` owes its users; found by `normkit.nn.__all__`, built by `tests/nn/instances.py`."""
 
 import copy
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "e
 
 
 def test_every_layer_has_an_instance() -> None:
-    missing = [layer.__name__ for layer in LAYERS if all(layer is not instance.layer for instance in INSTANCES)]
+    missing = [layer.__name__ for layer in LAYERS if not any(issubclass(i.layer, layer) for i in INSTANCES)]
     assert not missing, f"add them to tests/nn/instances.py: {missing}"
 
 
@@ -72,9 +73,16 @@ def test_autocast(instance: Instance, training: bool) -> None:
 
 
 @pytest.fixture
-def annotations_unchecked() -> Iterator[None]:
-    """What torch.compile traces is the package as users have it, without the tests' checks of annotations."""
+def annotations_unchecked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What torch.compile traces is the package as users have it, without the tests' checks of annotations.
+
+    A switched-off check is still a wrapper, which dynamo looks through except around an autograd function's methods.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
+    for function in torch.autograd.Function.__subclasses__():
+        for name, method in vars(function).copy().items():
+            if function.__module__.startswith("normkit.") and isinstance(method, staticmethod):
+                monkeypatch.setattr(function, name, staticmethod(inspect.unwrap(method.__func__)))
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 
@@ -127,10 +135,11 @@ def test_state_dict(instance: Instance) -> None:
 def test_gradients(instance: Instance, training: bool) -> None:
     layer, x = instance.module().train(training), instance.input().requires_grad_()
     function, inputs = stateless(layer), (x, *layer.parameters())
+    many = sum(tensor.numel() for tensor in inputs) > 128  # then along random directions, not element by element
     with may_fail(instance, "gradcheck", training):
-        assert gradcheck(function, inputs)
+        assert gradcheck(function, inputs, fast_mode=many)
     with may_fail(instance, "gradgradcheck", training):
-        assert gradgradcheck(function, inputs)
+        assert gradgradcheck(function, inputs, fast_mode=many)
 
 
 @every_instance
@@ -141,9 +150,9 @@ def test_modes(instance: Instance) -> None:
     assert_same_state(layer, before, 0)
     layer.train()(x)
     has_state = any("running" in name for name in before) and getattr(layer, "apply_act", True)
-    moved = [name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])]
+    moved = {name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])}
     assert bool(moved) == has_state
-    assert all("running" in name or "num_batches" in name for name in moved)
+    assert moved <= {name for name, _ in layer.named_buffers()}
     if not has_state:
         assert torch.equal(layer.train()(x), layer.eval()(x))
 
@@ -235,15 +244,18 @@ def test_forward_derivative(instance: Instance, training: bool) -> None:
         y = functional_call(layer, (parameters, buffers), (x,))
         return (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)).sum()
 
-    _, pushed = torch.func.jvp(function, (x,), (along,))
-    assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
+    with may_fail(instance, "forward derivative", training):
+        _, pushed = torch.func.jvp(function, (x,), (along,))
+        assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
 
 
 @every_instance
 def test_reset_and_repr(instance: Instance) -> None:
     layer, fresh = instance.module(), instance.make(dtype=torch.float64)
     layer(instance.input())
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
+        torch.manual_seed(0)
         layer.reset_parameters()
     assert_same_state(layer, fresh, 0)
     assert type(layer).__name__ in repr(layer)
@@ -255,7 +267,9 @@ def test_reset_after_the_meta_device(instance: Instance) -> None:
     layer = instance.make(device="meta", dtype=torch.float64).to_empty(device="cpu")
     for tensor in layer.state_dict().values():
         tensor.fill_(7)
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
+        torch.manual_seed(0)
         layer.reset_parameters()
     assert_same_state(layer, instance.make(dtype=torch.float64), 0)
 
@@ -329,5 +343,5 @@ def may_fail(instance: Instance, check: str, training: bool) -> Iterator[None]:
     if pattern is None:
         yield
         return
-    with pytest.raises((RuntimeError, ValueError), match=pattern):
+    with pytest.raises((RuntimeError, ValueError), match=pattern):  # NotImplementedError is a RuntimeError
         yield

@@ -2,8 +2,6 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-    "layer-norm": (r"lstm_\w+", r"gru_\w+"),
-    "evonorm": (r"graph\.\w+",),
     **dict.fromkeys(
         (
             "adamp",
@@ -22,11 +20,8 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "powernorm",
-            "region-norm",
             "self-distillation",
             "stain-foundation",
-            "unified-norm",
             "unmix-tns",
             "weight-compander",
             "weighted-capsnet",

@@ -7,6 +7,7 @@ from torch import Tensor
 from normkit import functional, nn
 from normkit.functional.evonorm_b0 import EVONORM_B0
 from normkit.functional.evonorm_s0 import EVONORM_S0
+from normkit.search import Graph
 from tests.golden.conftest import Golden
 
 KINDS = ("B0", "B1", "B2", "S0", "S1", "S2")
@@ -66,6 +67,23 @@ def test_b0_by_kernel(golden: Golden, kernel: str) -> None:
         strict=True,
     ):
         _close(gradient, golden.tensor(f"B0.{name}"), tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_graphs(golden: Golden, dtype: torch.dtype, tolerance: float) -> None:
+    for index, nodes in enumerate(golden["graph.nodes"]):
+        graph = Graph(nodes)
+        assert list(graph.active) == list(golden["graph.active"][index].astype(bool))
+        layer = nn.GraphNorm2d(graph, golden["graph.v0"].size, int(golden["graph.groups"]), dtype=dtype)
+        with torch.no_grad():
+            for name in ("v0", "v1"):
+                if getattr(layer, name) is not None:
+                    getattr(layer, name).copy_(golden.tensor(f"graph.{name}"))
+        x = golden.tensor("graph.x", dtype).requires_grad_()
+        y = layer(x)
+        _close(y, golden.tensor("graph.y")[index], tolerance)
+        (gradient,) = torch.autograd.grad(y, x, golden.tensor("graph.gy", dtype))
+        _close(gradient, golden.tensor("graph.gx")[index], tolerance)
 
 
 def _precision(kernel: str) -> tuple[torch.dtype, float]:

@@ -1,6 +1,6 @@
 import pytest
 
-from normkit.training import step_decay, warmup_cosine
+from normkit.training import step_decay, warmup_constant, warmup_cosine
 
 
 def test_it_rises_to_one_and_falls_to_nearly_nothing() -> None:
@@ -25,6 +25,14 @@ def test_short_runs_have_finite_factors(total: int) -> None:
 def test_a_share_outside_its_range_is_named(share: float) -> None:
     with pytest.raises(ValueError, match="the share of steps that warm up"):
         warmup_cosine(share)
+
+
+def test_warmup_constant_rises_and_stays() -> None:
+    factor = warmup_constant(4)
+    assert [factor(step, 10) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert warmup_constant(0)(0, 10) == 1.0
+    with pytest.raises(ValueError, match="steps is -1"):
+        warmup_constant(-1)
 
 
 def test_steps_fall_at_their_milestones_behind_a_warm_up() -> None:

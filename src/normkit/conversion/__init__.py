@@ -19,8 +19,11 @@ from normkit.conversion.evonorm import (
 )
 from normkit.conversion.fold import Fold
 from normkit.conversion.group_norm import ToGroupNorm
+from normkit.conversion.peri_ln import PeriLN
+from normkit.conversion.powernorm import ToPowerNorm
 from normkit.conversion.pre_crmsnorm import PreCRMSNorm
 from normkit.conversion.pre_rmsnorm import PreRMSNorm
+from normkit.conversion.unified_norm import ToUnifiedNorm
 from normkit.conversion.weight_standardization import ToWeightStandardization
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "ConversionError",
     "Fold",
     "Pairs",
+    "PeriLN",
     "PreCRMSNorm",
     "PreRMSNorm",
     "Refusal",
@@ -45,6 +49,8 @@ __all__ = [
     "ToEvoNormS1",
     "ToEvoNormS2",
     "ToGroupNorm",
+    "ToPowerNorm",
+    "ToUnifiedNorm",
     "ToWeightStandardization",
     "convert",
     "load",

@@ -5,7 +5,18 @@ from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.images import as_images
-from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches, words
+from normkit.data.loaders import (
+    TextWindows,
+    batches,
+    character_split,
+    characters,
+    digits,
+    text,
+    text_batches,
+    words,
+)
+from normkit.data.masks import random_masks
+from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 
 __all__ = [
     "Bunch",
@@ -16,13 +27,19 @@ __all__ = [
     "as_images",
     "atomic",
     "batches",
+    "character_split",
     "characters",
     "crop_and_flip",
     "describe",
     "digits",
     "load",
     "names",
+    "picture_files",
+    "random_masks",
+    "read_mask",
+    "read_picture",
     "root",
+    "save_picture",
     "text",
     "text_batches",
     "words",

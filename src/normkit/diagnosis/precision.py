@@ -71,10 +71,12 @@ class Precision(ModuleProbe):
         if place.sums or not input.numel():
             return
         twin = self._copies[place.module]
-        exact = copy.deepcopy(twin).double()(input.double())
+        others = place.arguments[0][1:]  # a mask, where the normaliser takes one
+        exact = copy.deepcopy(twin).double()(input.double(), *others)
         rounded = exact.to(output.dtype).double()
         place.sums.update(_compare(output.double(), exact, rounded, output.dtype), what=type(place.module).__name__)
-        zeros = twin(torch.zeros_like(input[:1]))
+        first = (each[:1] if isinstance(each, Tensor) and each.ndim else each for each in others)
+        zeros = twin(torch.zeros_like(input[:1]), *first)
         lost = not bool(torch.isfinite(zeros).all())
         flat = input.double().flatten(1).var(1, correction=0) if input.ndim > 1 else input.double()
         place.sums["eps_lost"] = lost

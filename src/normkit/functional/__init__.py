@@ -17,9 +17,12 @@ from normkit.functional.group_norm import group_norm
 from normkit.functional.layer_norm import layer_norm
 from normkit.functional.log_softmax import log_softmax
 from normkit.functional.logsumexp import logsumexp
+from normkit.functional.power_norm import power_norm
+from normkit.functional.region_norm import region_norm
 from normkit.functional.rms_norm import rms_norm
 from normkit.functional.softmax import softmax
 from normkit.functional.softmax_pair import merge_pairs, softmax_pair
+from normkit.functional.unified_norm import unified_norm
 from normkit.functional.weight_standardize import weight_standardize
 
 __all__ = [
@@ -37,8 +40,11 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "merge_pairs",
+    "power_norm",
+    "region_norm",
     "rms_norm",
     "softmax",
     "softmax_pair",
+    "unified_norm",
     "weight_standardize",
 ]

@@ -15,12 +15,23 @@ from normkit.nn.evonorm_s0 import EvoNorm1dS0, EvoNorm2dS0, EvoNorm3dS0
 from normkit.nn.evonorm_s0a import EvoNorm1dS0a, EvoNorm2dS0a, EvoNorm3dS0a
 from normkit.nn.evonorm_s1 import EvoNorm1dS1, EvoNorm2dS1, EvoNorm3dS1
 from normkit.nn.evonorm_s2 import EvoNorm1dS2, EvoNorm2dS2, EvoNorm3dS2
+from normkit.nn.graph_norm import GraphNorm2d
 from normkit.nn.group_norm import GroupNorm
 from normkit.nn.layer_norm import LayerNorm
+from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
+from normkit.nn.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
+from normkit.nn.layer_norm_rnn import LayerNormRNN, LayerNormRNNCell
+from normkit.nn.power_norm import PowerNorm
+from normkit.nn.region_norm import RegionNorm2d
 from normkit.nn.rms_norm import RMSNorm
+from normkit.nn.rnb import RNB
+from normkit.nn.rnl import RNL
 from normkit.nn.softmax import LogSoftmax, Softmax
+from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 
 __all__ = [
+    "RNB",
+    "RNL",
     "BatchChannelNorm1d",
     "BatchChannelNorm2d",
     "BatchChannelNorm3d",
@@ -50,10 +61,21 @@ __all__ = [
     "EvoNorm3dS0a",
     "EvoNorm3dS1",
     "EvoNorm3dS2",
+    "GraphNorm2d",
     "GroupNorm",
     "LayerNorm",
+    "LayerNormGRU",
+    "LayerNormGRUCell",
+    "LayerNormLSTM",
+    "LayerNormLSTMCell",
+    "LayerNormRNN",
+    "LayerNormRNNCell",
     "LogSoftmax",
+    "PowerNorm",
     "RMSNorm",
+    "RegionNorm2d",
     "Softmax",
+    "UnifiedNorm",
+    "reset_warmup",
     "set_estimate_speed",
 ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-__all__ = ["Schedule", "step_decay", "warmup_cosine"]
+__all__ = ["Schedule", "step_decay", "warmup_constant", "warmup_cosine"]
 
 Schedule = Callable[[int, int], float]
 """`schedule(step, total)` with step = 0 … total − 1 gives the factor on every group's learning rate."""
@@ -28,6 +28,17 @@ def warmup_cosine(warmup: float = 0.05) -> Schedule:
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
     return factor
+
+
+def warmup_constant(steps: int) -> Schedule:
+    """Linear rise over the first `steps` steps, then the full rate: factor = min(1, (t+1)/steps); 1 for `steps` = 0.
+
+    Raises:
+        ValueError: `steps` is negative.
+    """
+    if steps < 0:
+        raise ValueError(f"steps is {steps}: it is the number of steps that warm up, 0 or more")
+    return lambda step, total: min(1.0, (step + 1) / max(1, steps))
 
 
 def step_decay(milestones: Sequence[float] = (0.5, 0.75), factor: float = 0.1, warmup: float = 0.0) -> Schedule:

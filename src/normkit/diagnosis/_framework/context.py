@@ -39,6 +39,7 @@ class Context:
         forward, loss, optimizer, reference: as `diagnose` was given them.
         paths: dotted path of every module.
         example: the first batch.
+        batch: the batch that the model is running on.
         untrainable: why the model could not be run in training mode, None where it could.
         sizes: samples in each batch seen.
         seed: seed of whatever a probe draws.
@@ -53,6 +54,7 @@ class Context:
     seed: int = 0
     monitoring: bool = False
     example: Any = None
+    batch: Any = None
     untrainable: str | None = None
     sizes: list[int] = field(default_factory=list)
     paths: dict[nn.Module, str] = field(init=False)
@@ -75,6 +77,7 @@ class Context:
 
     def see(self, batch: Any) -> None:
         """Take note of a batch."""
+        self.batch = batch
         if self.example is None:
             self.example = batch
         self.sizes.append(batch_size(batch) if self.forward is None else _any_size(batch))
