@@ -80,7 +80,7 @@ def _spiked_at(step: int) -> bool:
 
 def _digits(steps: int, seed: int, spikes: bool) -> list[tuple[Tensor, Tensor]]:
     """Batches of 32 digits; with spikes two samples of some batches are 50 times too large."""
-    x, y, _, _ = data.digits()
+    x, y, _, _ = data.digits("unit")
     loader = data.batches(x, y, 32, seed=seed, drop_last=True)
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     batches = []
@@ -112,7 +112,7 @@ def _vision(norm: Norm, steps: int, seed: int, spikes: bool = False, **sizes: An
 @paper.run(scale="embedded", seeds=3, minutes=1.5)
 def spikes(ctx: Context) -> list[dict[str, Any]]:
     """Test accuracy and skipped batches of every norm, with and without outliers among the batches."""
-    _, _, x_test, y_test = data.digits()
+    _, _, x_test, y_test = data.digits("unit")
     steps = ctx.pick(smoke=2, embedded=240)
     figures = []
     for norm, spiked in itertools.product(VISION, (False, True)):
@@ -162,7 +162,7 @@ def fusion(ctx: Context) -> list[dict[str, Any]]:
     steps, layers = ctx.pick(smoke=(2, 1), embedded=(30, 3))
     model, _ = _vision(partial(UnifiedNorm, warmup_iters=60), steps, ctx.seed, num_layers=layers)
     norms = sum(isinstance(module, UnifiedNorm) for module in model.modules())
-    folded = convert(model.eval(), "fold", example=data.digits()[2][:64])
+    folded = convert(model.eval(), "fold", example=data.digits("unit")[2][:64])
     assert folded.own_dtype is not None
     left = sum(isinstance(module, UnifiedNorm) for module in folded.model.modules())
     return [{"norms": norms, "left": left, "float64": folded.max_abs_diff, "float32": folded.own_dtype["max_abs_diff"]}]
@@ -173,7 +173,7 @@ def fusion(ctx: Context) -> list[dict[str, Any]]:
 def fused_time(ctx: Context) -> list[dict[str, Any]]:
     """Time of a forward pass with torch's LayerNorm and with this project's over that of the folded network."""
     width, layers = ctx.pick(smoke=(32, 1), embedded=(128, 4))
-    images = data.digits()[2][:64]
+    images = data.digits("unit")[2][:64]
     build = partial(VisionTransformer, d_model=width, num_layers=layers)
     unified = build(norm=UnifiedNorm).train()
     with torch.no_grad():
@@ -213,13 +213,14 @@ def _judge_spikes(records: Records, claim: Ledger, show: Show) -> None:
         return records.mean("accuracy", norm=norm, spiked=spiked)
 
     kept, clean = accuracy("UN + filter", True), accuracy("UN + filter", False)
-    claim("outlier batches: accuracy with the filter above that without", kept - accuracy("UN", True), at_least=0.08, source=source)  # fmt: skip  # noqa: E501
-    claim("outlier batches: accuracy with the filter below its clean run's", clean - kept, at_most=0.04, source=source)
+    where: dict[str, Any] = {"source": source, "n": records.seeds}
+    claim("outlier batches: accuracy with the filter above that without", kept - accuracy("UN", True), at_least=0.08, **where)  # fmt: skip  # noqa: E501
+    claim("outlier batches: accuracy with the filter below its clean run's", clean - kept, at_most=0.04, **where)
     filtered = records.where(norm="UN + filter")
-    fewest = filtered.where(spiked=True).smallest("fewest_at_spike")
-    claim("layers that skip an outlier batch, the fewest at any of them", fewest, at_least=1, source=source)
-    most = filtered.where(spiked=False).largest("skips")
-    claim("batches skipped in a clean run (240 steps, 7 layers), most of one seed", most, at_most=5, source=source)
+    fewest = min(filtered.values("fewest_at_spike", spiked=True))
+    claim("layers that skip an outlier batch, the fewest at any of them", fewest, at_least=1, **where)
+    most = max(filtered.values("skips", spiked=False))
+    claim("batches skipped in a clean run (240 steps, 7 layers), most of one seed", most, at_most=5, **where)
     rows = [
         [norm, "outliers" if spiked else "clean", g.mean("accuracy"), g.smallest("accuracy"), g.mean("nll"), g.mean("skips")]  # noqa: E501
         for (norm, spiked), g in records.groups("norm", "spiked").items()
@@ -242,7 +243,7 @@ def _judge_language(records: Records, claim: Ledger, show: Show) -> None:
     source = "table 1 (IWSLT14: BN 4.2 BLEU below LN, UN level with it), as a character model"
 
     def above(found: Records, norm: str, **where: Any) -> float | None:
-        if not found.where(norm=norm, **where):
+        if not found.where(norm=norm, **where):  # at smoke scale
             return None
         return found.mean("loss", norm=norm, **where) - found.mean("loss", norm="LN", **where)
 
@@ -251,18 +252,20 @@ def _judge_language(records: Records, claim: Ledger, show: Show) -> None:
     assert un is not None
     claim("batch 1: validation loss of BN above LN's, nats", bn, at_least=0.1, source=source)
     claim("batch 1: what UN loses to LN over what BN loses", un / bn, at_most=1 / 3, source=source)
-    claim("Post-LN, batch 8: validation loss of UN above LN's, nats", above(placed, "UN", placement="post"), at_most=0.03, source=source)  # fmt: skip  # noqa: E501
+    claim("Post-LN, batch 8: validation loss of UN above LN's, nats", above(placed, "UN", placement="post"), at_most=0.03, source=source, n=placed.seeds)  # fmt: skip  # noqa: E501
     claim(
         "Pre-LN, batch 8: validation loss of UN with momentum 0.5 above LN's, nats",
         above(placed, "UN, momentum 0.5", placement="pre"),
         at_most=0.03,
         source=source,
+        n=placed.seeds,
     )
     claim(
         "Pre-LN, batch 8: validation loss of UN with momentum 0.9 above LN's, nats",
         above(placed, "UN", placement="pre"),
         at_most=0.03,
         source=source,
+        n=placed.seeds,
         reason="the average of the gradient is too slow for 300 steps; the authors train 100 000",
     )
     rows = [
@@ -276,10 +279,10 @@ def _judge_language(records: Records, claim: Ledger, show: Show) -> None:
 
 def _judge_fusion(records: Records, claim: Ledger, show: Show) -> None:
     source, folded = "section 3.4 (fusion)", records.where(run="fusion")
-    claim("norms left after folding", int(folded.mean("left")), equals=0, source=source)
+    claim("norms left after folding", int(folded.mean("left")), equals=0, n=folded.seeds, source=source)
     for dtype, bound in (("float64", 1e-12), ("float32", 1e-5)):
         statement = f"folding {int(folded.mean('norms'))} norms moves a score by at most, {dtype}"
-        claim(statement, folded.largest(dtype), at_most=bound, source=source)
+        claim(statement, folded.largest(dtype), at_most=bound, n=folded.seeds, source=source)
     timed = records.where(run="fused_time")
     ratio = timed.mean("ratio", peer="LN (torch)")
     claim("time with torch's LayerNorm over the folded network's", ratio, at_least=1.05, n=1, source="abstract")
