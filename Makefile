@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CORES  ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test slow lint bench sanitize valgrind instructions docs claims clean
+.PHONY: demo test slow lint bench bench-cuda sanitize valgrind instructions docs claims clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "normkit needs Python 3.11 or newer")'
@@ -47,6 +47,24 @@ slow: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/normkit bench --out benchmarks/results/latest
+
+# On a machine with a GPU, with the Python that has torch for it (nothing is installed), within ten minutes: the tests of
+# the GPU kernels, tiles and crossovers measured and kept, then the bench. RESULTS is the folder of the result's folder.
+CUDA_PYTHON ?= python3
+RESULTS     ?= benchmarks/results
+WORKERS     ?= 8
+bench-cuda: export PYTHONPATH := src:$(PYTHONPATH)
+bench-cuda:
+	@$(CUDA_PYTHON) -c 'import torch; torch.cuda.is_available() or exit("torch sees no CUDA device: there is nothing to time")'
+	@status=0; \
+	timeout 200 $(CUDA_PYTHON) -m pytest -n $(WORKERS) --dist load -p no:cacheprovider -p no:benchmark \
+	    --ignore tests/kernels/triton/test_interpreter.py tests/kernels/triton tests/contract/test_operations.py \
+	    -k "triton or every_kernel" || status=$$?; \
+	$(CUDA_PYTHON) -m normkit bench --tune --device cuda --quick --minutes 2 || status=$$?; \
+	folder="$(RESULTS)/$$($(CUDA_PYTHON) -c 'import torch; print("-".join(torch.cuda.get_device_name().lower().split()))')"; \
+	mkdir -p "$$folder"; file="$$folder/$$(date +%F).json"; \
+	$(CUDA_PYTHON) -m normkit bench --device cuda --minutes 3.5 --json >"$$file.part" && mv "$$file.part" "$$file" || status=$$?; \
+	echo "$$file"; exit $$status
 
 # The core's own tests, no Python: under AddressSanitizer and UBSan, and under valgrind (which knows no AVX-512).
 sanitize:

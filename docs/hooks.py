@@ -1,7 +1,8 @@
 """What the pages take from measurements when they are built: claims by paper, ratios by operation.
 
 `{{ claims SLUG }}` becomes the paper's section of claims.md, `{{ bench NAME … }}` a table of the newest committed
-result in benchmarks/results/, `{{ room NAME }}` the entries of a room's API. No figure is typed into
+result of a processor in benchmarks/results/, `{{ bench cuda NAME … }}` of a GPU, `{{ machine }}` and
+`{{ machine cuda }}` what they were measured on, `{{ room NAME }}` the entries of a room's API. No figure is typed into
 a page by hand.
 """
 
@@ -30,8 +31,19 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what a page asks for."""
     markdown = re.sub(r"^\{\{ claims ([\w-]+) \}\}$", lambda found: claims(found[1]), markdown, flags=re.MULTILINE)
     markdown = re.sub(r"^\{\{ room (\w+) \}\}$", lambda found: room(found[1]), markdown, flags=re.MULTILINE)
-    markdown = re.sub(r"^\{\{ machine \}\}$", lambda _: machine(), markdown, flags=re.MULTILINE)
-    return re.sub(r"^\{\{ bench ([\w ]+) \}\}$", lambda found: ratios(found[1].split()), markdown, flags=re.MULTILINE)
+    markdown = re.sub(
+        r"^\{\{ machine( cuda)? \}\}$", lambda found: machine(_device(found[1])), markdown, flags=re.MULTILINE
+    )
+    return re.sub(
+        r"^\{\{ bench( cuda)? ([\w ]+) \}\}$",
+        lambda found: ratios(found[2].split(), _device(found[1])),
+        markdown,
+        flags=re.MULTILINE,
+    )
+
+
+def _device(word: str | None) -> str:
+    return (word or "cpu").strip()
 
 
 def room(name: str) -> str:
@@ -58,42 +70,51 @@ def claims(slug: str) -> str:
     return section[1].strip() if section else f"Not measured yet: `normkit reproduce {slug}` runs the claims."
 
 
-def newest() -> dict[str, Any] | None:
-    """The newest committed result of `normkit bench`; files are called by their date."""
-    files = sorted(RESULTS.glob("*/*.json"), key=lambda path: path.name)
-    return json.loads(files[-1].read_text(encoding="utf-8")) if files else None
+def newest(device: str) -> dict[str, Any] | None:
+    """The newest committed result of `normkit bench` on a kind of device; files are called by their date."""
+    for path in sorted(RESULTS.glob("*/*.json"), key=lambda path: path.name, reverse=True):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["device"] in (device, "all"):
+            return found
+    return None
 
 
-def machine() -> str:
+def machine(device: str = "cpu") -> str:
     """One sentence on the machine of the newest result."""
-    found = newest()
+    found = newest(device)
     if found is None:
-        return "No result has been committed yet: `normkit bench --out DIR` makes one."
+        command = "normkit bench --out DIR" if device == "cpu" else "make bench-cuda"
+        return f"No result has been committed yet: `{command}` makes one."
     it, versions = found["machine"], found["versions"]
-    return (
-        f"Measured by `normkit bench` on {it['cpu']}, {it['cores']} cores, instruction set in use {it['active_isa']}, "
-        f"torch {versions['torch']}, normkit {versions['normkit']}."
-    )
+    if device == "cuda":
+        on = f"{it['gpu']}, driver {it['driver']}, Triton {it['triton']}"
+    else:
+        on = f"{it['cpu']}, {it['cores']} cores, instruction set in use {it['active_isa']}"
+    return f"Measured by `normkit bench` on {on}, torch {versions['torch']}, normkit {versions['normkit']}."
 
 
-def ratios(names: list[str]) -> str:
+def ratios(names: list[str], device: str = "cpu") -> str:
     """Rows of the public function against each peer, for the operations named."""
-    found = newest()
-    rows = [row for row in found["results"] if _shown(row, names)] if found else []
+    found = newest(device)
+    rows = [row for row in found["results"] if _shown(row, names, device)] if found else []
     if not rows:
-        return f"Not measured yet: `normkit bench {' '.join(names)}` does."
-    head = "| operation | shape | threads | pass | output | time | against | ratio (95 %) | of copy | ULP |"
+        return f"Not measured yet: `normkit bench {' '.join(names)}{' --device cuda' * (device == 'cuda')}` does."
+    where = "threads" if device == "cpu" else "clock"
+    head = f"| operation | shape | {where} | pass | output | time | against | ratio (95 %) | of copy | ULP |"
     lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
     return "\n".join(lines + [_line(row) for row in rows])
 
 
-def _shown(row: dict[str, Any], names: list[str]) -> bool:
+def _shown(row: dict[str, Any], names: list[str], device: str) -> bool:
     op = row["op"].partition("/")[0]
-    return op in names and row["variant"] == "normkit" and row["dtype"] == "float32"
+    same = row.get("device", "cpu") == device and (device == "cuda" or row["dtype"] == "float32")
+    return same and op in names and row["variant"] == "normkit"
 
 
 def _line(row: dict[str, Any]) -> str:
-    setting = [row["op"], "×".join(map(str, row["shape"])), row["threads"], row["mode"], row["output"]]
+    where = row["threads"] if row.get("device", "cpu") == "cpu" else row["clock"]
+    dtype = "" if row["dtype"] == "float32" else f", {row['dtype']}"
+    setting = [row["op"], "×".join(map(str, row["shape"])), where, row["mode"] + dtype, row["output"]]
     if row["median_ns"] is None:
         rest = ["–", "–", row["status"], "–", _number(row["max_ulp"])]
         return "| " + " | ".join(map(str, setting + rest)) + " |"

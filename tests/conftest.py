@@ -12,12 +12,17 @@ _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 if "NORMKIT_DATA" not in os.environ and _SHARED.is_dir():
     os.environ["NORMKIT_DATA"] = str(_SHARED)
 
+from importlib.util import find_spec  # noqa: E402
+
 from jaxtyping import install_import_hook  # noqa: E402
 
-with install_import_hook("normkit", "beartype.beartype"):
+# A machine that lends its GPU may have no beartype; the annotations are checked elsewhere then.
+_CHECKER = "beartype.beartype" if find_spec("beartype") else None
+
+with install_import_hook("normkit", _CHECKER):
     import normkit  # noqa: F401
 
-install_import_hook("normkit", "beartype.beartype")  # and for the rooms, which load on first use
+install_import_hook("normkit", _CHECKER)  # and for the rooms, which load on first use
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normkit import data, functional, models
+from normkit import data, functional, models, search, training
 from normkit.data.files import write_atomically
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, LayerNormRNN, PowerNorm, UnifiedNorm
 from normkit.report import COLORS, new_figure, svg
-from normkit.weights import weight_standardization
+from normkit.weights import freeze, random_features_, reinit_affine_, weight_standardization
 
 HERE = Path(__file__).parent
 
@@ -39,6 +39,30 @@ def layer_norm() -> Any:
     return figure
 
 
+def layer_norm_recurrent() -> Any:
+    """The share of saturated units of a tanh network by the step, for three scales of its recurrent weights."""
+    figure, axes = new_figure()
+    for label, norm, color in (("no norm", False, "before"), ("LayerNorm", True, "after")):
+        for scale, line in ((1.0, ":"), (2.0, "--"), (4.0, "-")):
+            axes.plot(_saturated(scale, norm), line, color=COLORS[color], label=f"{label}, scale {scale:g}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("share of saturated units")
+    axes.legend(ncols=2, loc="upper right")
+    axes.set_ylim(-0.02, 0.95)
+    return figure
+
+
+def _saturated(scale: float, norm: bool) -> Tensor:
+    """Per step, the share of |h| > 0.99 among 64 units in 64 sequences of noise."""
+    torch.manual_seed(0)
+    net = LayerNormRNN(64, 64, bias=False, layer_norm=norm)
+    nn.init.normal_(net.get_parameter("weight_ih_l0"), std=64**-0.5)
+    nn.init.normal_(net.get_parameter("weight_hh_l0"), std=scale * 64**-0.5)
+    with torch.no_grad():
+        output, _ = net(torch.randn(40, 64, 64))
+    return (output.abs() > 0.99).float().mean((1, 2))
+
+
 def evonorm() -> Any:
     """The response of each layer to one value of a map that is otherwise standard normal."""
     x = torch.linspace(-3, 3, 121)
@@ -56,6 +80,15 @@ def evonorm() -> Any:
     axes.set_xlabel("x")
     axes.set_ylabel("output")
     axes.legend()
+    return figure
+
+
+def evonorm_search() -> Any:
+    """The two published winners as graphs of the search space."""
+    figure, axes = new_figure(7.2, 4.4, columns=2)
+    for each, name in zip(axes, ("evonorm-b0", "evonorm-s0"), strict=True):
+        search.draw(search.known[name], each)
+        each.set_title(name.replace("evonorm-", "EvoNorm-").replace("b0", "B0").replace("s0", "S0"))
     return figure
 
 
@@ -131,6 +164,82 @@ def _mean_share(encoder: nn.TransformerEncoder, x: Tensor) -> tuple[list[float],
         return shares, encoder.norm(x)
 
 
+def powernorm() -> Any:
+    """What BatchNorm and PowerNorm divide one channel by, batch by batch, in a character model on single windows."""
+    text, _, alphabet = data.character_split()
+    model = models.character_model(len(alphabet), placement="post").eval()
+    seen: list[Tensor] = []
+    model.layers[-1].norm2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, -2)))
+    with torch.no_grad():
+        for window, _ in data.text_batches(text, 48, 1, 80, 0):
+            model(window)
+    channel = torch.stack(seen)[:, :, 0]
+    variance, running = channel.var(1, correction=0), []
+    norm = PowerNorm(seen[0].shape[-1], warmup_iters=0)
+    for x in seen:
+        norm(x)
+        running.append(norm.running_phi[0].clone())
+    figure, axes = new_figure()
+    for values, color, label in (
+        (variance, "before", "batch variance"),
+        (torch.stack(running), "after", "running quadratic mean"),
+    ):
+        axes.plot(values / values[len(values) // 4 :].mean(), "o-", markersize=3, color=COLORS[color], label=label)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("over its average")
+    axes.legend()
+    return figure
+
+
+def unified_norm() -> Any:
+    """The size of a layer's output in training, batch by batch, around one whose two images are 50 times too large."""
+    images, _, _, _ = data.digits()
+    embed = nn.Linear(4, 16)
+    layers = {
+        "no filter": (UnifiedNorm(16, warmup_iters=0), "before"),
+        "filter": (UnifiedNorm(16, warmup_iters=0, outlier_filtration=True), "after"),
+    }
+    figure, axes = new_figure()
+    for name, (layer, color) in layers.items():
+        sizes = []
+        for step, batch in enumerate(images[:640].split(32)):
+            scale = torch.ones(32, 1, 1, 1)
+            if step == 10:
+                scale[:2] = 50.0
+            with torch.no_grad():
+                y = layer(embed(nn.functional.pixel_unshuffle(batch * scale, 2).flatten(2).transpose(1, 2)))
+            sizes.append(float(y.square().mean().sqrt()))
+        axes.plot(range(1, 21), sizes, "o-", color=COLORS[color], label=name)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("root mean square of the output")
+    axes.legend()
+    return figure
+
+
+def peri_ln() -> Any:
+    """The variance of a fresh network's stream by depth, for two scales of its weights and three placements."""
+    figure, axes = new_figure()
+    for placement, color in (("pre", "before"), ("post", "muted"), ("peri", "after")):
+        for std, style in ((0.02, "--"), (0.125, "-")):
+            torch.manual_seed(0)
+            model = models.Transformer(64, 64, 4, 12, placement=placement, eps=1e-6, init_std=std, max_length=32)
+            found: list[float] = []
+            for layer in model.layers:
+                layer.register_forward_hook(
+                    lambda _, args, x, found=found: found.append(float(x.var(-1, correction=0).mean()))
+                )
+            with torch.no_grad():
+                model(torch.randint(64, (8, 32)))
+            depth = range(2, 2 * len(found) + 1, 2)
+            axes.plot(depth, found, style, color=COLORS[color], label=f"{placement}-LN, weights {std}")
+    axes.set_yscale("log")
+    axes.set_xlabel("sub-layers")
+    axes.set_ylabel("variance of the stream")
+    axes.legend(ncols=3)
+    return figure
+
+
 def two_pass_softmax() -> Any:
     """The largest error of one softmax row over its length, in units in the last place."""
     sizes = [2**power for power in range(4, 25, 2)]
@@ -183,12 +292,44 @@ def region_norm() -> Any:
     return figure
 
 
+def bn_only() -> Any:
+    """Test accuracy on the digits over the share of the parameters that train, everything else as it was drawn."""
+    x_train, y_train, x_test, y_test = data.digits("unit")
+    figure, axes = new_figure()
+    parts = {"two weights a filter": "random", "output layer": "output", "γ and β": "affine", "everything": "all"}
+    for (name, condition), color in zip(parts.items(), ("before", "watch", "after", "muted"), strict=True):
+        torch.manual_seed(0)
+        net = reinit_affine_(random_features_(models.cifar_resnet(14, in_channels=1)))
+        share = freeze(net, condition).share
+        training.fit(
+            net,
+            data.batches(x_train, y_train, 64, drop_last=True),
+            steps=150,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=1e-4),
+            schedule=training.step_decay(),
+        )
+        reached = 100 * training.accuracy(net, x_test, y_test)
+        axes.plot([100 * share], [reached], "o", markersize=9, color=COLORS[color], label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters that train, %")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_ylim(0, 100)
+    axes.legend(loc="lower right")
+    return figure
+
+
 DRAWINGS = {
+    "bn-only": bn_only,
     "layer-norm": layer_norm,
+    "layer-norm-recurrent": layer_norm_recurrent,
     "evonorm": evonorm,
+    "evonorm-search": evonorm_search,
     "batch-channel-norm": batch_channel_norm,
     "pre-rmsnorm": pre_rmsnorm,
+    "powernorm": powernorm,
     "region-norm": region_norm,
+    "unified-norm": unified_norm,
+    "peri-ln": peri_ln,
     "two-pass-softmax": two_pass_softmax,
 }
 

@@ -19,6 +19,9 @@ Thresholds& thresholds();
 // The last-level cache to count on, in bytes.
 int64_t cache_bytes();
 
+// Whether so many bytes are more than the half of it: what has been written will hardly be found there again.
+bool overflows_cache(int64_t bytes);
+
 // How a call ended, and one sentence about it where it did not end well.
 struct Outcome {
     enum Kind { DONE, BAD_JOB, BAD_INDEX, NO_KERNELS, NO_MEMORY } kind;

@@ -39,6 +39,7 @@ namespace normkit {
 extern const SoftmaxKernels NORMKIT_FOR(softmax);
 extern const CrossEntropyKernels NORMKIT_FOR(cross_entropy);
 extern const NormKernels NORMKIT_FOR(norms);
+extern const ColumnKernels NORMKIT_FOR(columns);
 extern const PlanesKernels NORMKIT_FOR(planes);
 
 extern const KernelTable NORMKIT_FOR(kernels);
@@ -50,6 +51,7 @@ const KernelTable NORMKIT_FOR(kernels) = {
     &NORMKIT_FOR(softmax),
     &NORMKIT_FOR(cross_entropy),
     &NORMKIT_FOR(norms),
+    &NORMKIT_FOR(columns),
     &NORMKIT_FOR(planes),
 };
 

@@ -54,6 +54,16 @@ NK_INLINE int64_t unaligned_head(const T* y) {
     return static_cast<int64_t>((0 - reinterpret_cast<uintptr_t>(y)) % bytes / sizeof(T));
 }
 
+// Stores `count` lanes, past the cache where they are a whole vector and `streamed`.
+template <class T>
+NK_INLINE void put(T* p, vf v, int count, bool streamed) {
+    if (streamed && count == LANES) {
+        stream(p, v);
+    } else {
+        store_up_to(p, v, count);
+    }
+}
+
 // y[i] = value(i, count) for the row. value must depend on its own positions only, so y may be an input.
 template <class T, class Value>
 NK_INLINE void write_row(T* y, int64_t n, bool streamed, Value value) {

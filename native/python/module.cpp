@@ -12,6 +12,7 @@
 #include "threads.hpp"
 #include "arguments.hpp"
 #include "calls.hpp"
+#include "columns.hpp"
 #include "direct.hpp"
 #include "losses.hpp"
 #include "norms.hpp"
@@ -169,6 +170,8 @@ PyMethodDef METHODS[] = {
     {"norm_backward", method(py_norm_backward), METH_FASTCALL, "Its gradients."},
     {"norm_rows", method(py_norm_rows), METH_FASTCALL, "One row norm of a dense float32 tensor; None if not such."},
     {"norm_rows_backward", method(py_norm_rows_backward), METH_FASTCALL, "Its gradients; None if not such."},
+    {"columns", method(py_columns), METH_FASTCALL, "Run one column norm on raw memory."},
+    {"columns_backward", method(py_columns_backward), METH_FASTCALL, "Its gradients."},
     {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
     {"group_norm_rows", method(py_group_norm_rows), METH_FASTCALL, "Group norm of a dense tensor; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},

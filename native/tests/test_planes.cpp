@@ -242,7 +242,7 @@ std::vector<std::pair<std::string, Call>> calls(const Shape& shape) {
 
 void test_refusals() {
     float x[4] = {1.0f, 2.0f, 3.0f, 4.0f}, y[4];
-    check(Call(GROUP_NORM, GIVEN, {1, 4, 3, 1}).run(x, nullptr, y, 1).kind == Outcome::BAD_JOB, "3 groups of 4 channels");
+    check(Call(GROUP_NORM, GIVEN, {1, 4, 3, 1}).run(x, nullptr, y, 1).kind == Outcome::BAD_JOB, "3 groups of 4");
     check(Call(GROUP_NORM, GIVEN, {0, 4, 2, 1}).run(x, nullptr, y, 1).kind == Outcome::BAD_JOB, "an empty batch");
 }
 

@@ -19,7 +19,9 @@ namespace {
 using Random = std::mt19937_64;
 using Numbers = std::vector<double>;
 
-int64_t between(Random& draw, int64_t low, int64_t high) { return low + static_cast<int64_t>(draw() % (high - low + 1)); }
+int64_t between(Random& draw, int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(draw() % (high - low + 1));
+}
 bool one_in(Random& draw, int64_t n) { return between(draw, 1, n) == 1; }
 
 uint32_t bits_of(float value) {

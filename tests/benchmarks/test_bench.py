@@ -14,9 +14,12 @@ from normkit.benchmarks._harness.scene import Effort, time_scene
 PROMISED = {
     *("op", "variant", "shape", "dtype", "threads", "mode", "cache", "output", "min_ns", "median_ns", "p10", "p90"),
     *("bytes", "gbps", "copy_fraction", "ratio_to", "ratio_median", "ratio_ci", "max_ulp", "status", "reason"),
-    *("bar", "met"),
+    *("bar", "met", "device", "clock"),
 }
-MACHINE = ["cpu", "isa", "active_isa", "cores", "caches", "thp", "torch", "triton", "gpu", "driver", "normkit", "git"]
+MACHINE = [
+    *("cpu", "isa", "active_isa", "cores", "caches", "thp", "torch", "triton", "gpu", "driver", "clocks", "normkit"),
+    "git",
+]
 LEAST = Effort(short_rounds=2, long_rounds=2, min_seconds=1e-6, retries=0)
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from normkit.cli import main
 from normkit.kernels import native
@@ -104,3 +105,16 @@ def test_env_says_what_runs_and_what_is_missing(normkit):
     assert code == 0
     assert "native kernels" in out
     assert all(sentence.split()[0] in out for sentence in found["advice"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
+def test_tuning_a_gpu_that_is_not_there_exits_0_with_the_reason(normkit):
+    code, out, _ = normkit("bench", "softmax", "--tune", "--device", "cuda", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["thresholds"], found["crossovers"], found["gpu"]["table"]) == ([], [], None)
+    assert "CUDA" in found["gpu"]["skipped"]
+    code, out, _ = normkit("bench", "--tune", "--device", "cuda")
+    assert code == 0
+    assert "nothing was measured" in out
+    assert normkit("bench", "sotfmax", "--tune")[0] == 2

@@ -1,6 +1,7 @@
 """What every layer of `normkit.nn` owes its users; found by `normkit.nn.__all__`, built by `tests/nn/instances.py`."""
 
 import copy
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ LAYERS = [layer for layer in CLASSES if not issubclass(layer, torch.nn.modules.l
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
 every_instance = pytest.mark.parametrize("instance", INSTANCES, ids=lambda instance: instance.name)
+every_kind = pytest.mark.parametrize(
+    "instance", [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.slow else []) for one in INSTANCES]
+)
 both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
@@ -69,14 +73,21 @@ def test_autocast(instance: Instance, training: bool) -> None:
 
 
 @pytest.fixture
-def annotations_unchecked() -> Iterator[None]:
-    """What torch.compile traces is the package as users have it, without the tests' checks of annotations."""
+def annotations_unchecked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What torch.compile traces is the package as users have it, without the tests' checks of annotations.
+
+    A switched-off check is still a wrapper, which dynamo looks through except around an autograd function's methods.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
+    for function in torch.autograd.Function.__subclasses__():
+        for name, method in vars(function).copy().items():
+            if function.__module__.startswith("normkit.") and isinstance(method, staticmethod):
+                monkeypatch.setattr(function, name, staticmethod(inspect.unwrap(method.__func__)))
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@every_instance
+@every_kind
 @both_modes
 @pytest.mark.usefixtures("annotations_unchecked")
 def test_compile_without_graph_breaks(instance: Instance, training: bool) -> None:
@@ -91,7 +102,7 @@ def test_compile_without_graph_breaks(instance: Instance, training: bool) -> Non
     assert_same_state(other, eager, 1e-12)
 
 
-@every_instance
+@every_kind
 @both_modes
 def test_export(instance: Instance, training: bool) -> None:
     layer, x = instance.module().train(training), instance.input()
@@ -119,15 +130,16 @@ def test_state_dict(instance: Instance) -> None:
     assert torch.equal(fresh.eval()(x), layer.eval()(x))
 
 
-@every_instance
+@every_kind
 @both_modes
 def test_gradients(instance: Instance, training: bool) -> None:
     layer, x = instance.module().train(training), instance.input().requires_grad_()
     function, inputs = stateless(layer), (x, *layer.parameters())
+    many = sum(tensor.numel() for tensor in inputs) > 128  # then along random directions, not element by element
     with may_fail(instance, "gradcheck", training):
-        assert gradcheck(function, inputs)
+        assert gradcheck(function, inputs, fast_mode=many)
     with may_fail(instance, "gradgradcheck", training):
-        assert gradgradcheck(function, inputs)
+        assert gradgradcheck(function, inputs, fast_mode=many)
 
 
 @every_instance
@@ -138,9 +150,9 @@ def test_modes(instance: Instance) -> None:
     assert_same_state(layer, before, 0)
     layer.train()(x)
     has_state = any("running" in name for name in before) and getattr(layer, "apply_act", True)
-    moved = [name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])]
+    moved = {name for name, value in layer.state_dict().items() if not torch.equal(value, before[name])}
     assert bool(moved) == has_state
-    assert all("running" in name or "num_batches" in name for name in moved)
+    assert moved <= {name for name, _ in layer.named_buffers()}
     if not has_state:
         assert torch.equal(layer.train()(x), layer.eval()(x))
 
@@ -163,7 +175,8 @@ def test_empty_batch(instance: Instance, training: bool) -> None:
 @every_instance
 @both_modes
 def test_one_element(instance: Instance, training: bool) -> None:
-    trailing = instance.shape[1:] if len(instance.shape) < 4 else (instance.shape[1], 1, 1)
+    axes = len(instance.shape) - 2
+    trailing = (instance.shape[1], *[1] * axes) if instance.channels_second else instance.shape[1:]
     with may_fail(instance, "one element", training):
         y = instance.module().train(training)(instance.input(shape=(1, *trailing)))
         assert y.shape == (1, *trailing)
@@ -180,7 +193,7 @@ def test_nan_in_gives_nan_out(instance: Instance, training: bool, bad: float) ->
     assert not instance.module().train(training)(x)[where].isfinite()
 
 
-@every_instance
+@every_kind
 @both_modes
 @pytest.mark.parametrize("layout", ["transposed", "strided", "channels_last"])
 def test_memory_layouts(instance: Instance, training: bool, layout: str) -> None:
@@ -193,7 +206,7 @@ def test_memory_layouts(instance: Instance, training: bool, layout: str) -> None
         assert_close(a, b, 1e-12)
 
 
-@every_instance
+@every_kind
 @both_modes
 def test_vmap(instance: Instance, training: bool) -> None:
     layer = instance.module().train(training)
@@ -203,7 +216,7 @@ def test_vmap(instance: Instance, training: bool) -> None:
         assert_close(torch.vmap(layer)(batches), wanted, 1e-12)
 
 
-@every_instance
+@every_kind
 @both_modes
 def test_functional_transforms(instance: Instance, training: bool) -> None:
     layer, x = instance.module().train(training), instance.input()
@@ -219,7 +232,7 @@ def test_functional_transforms(instance: Instance, training: bool) -> None:
         assert_close(a, b, 1e-10)
 
 
-@every_instance
+@every_kind
 @both_modes
 def test_forward_derivative(instance: Instance, training: bool) -> None:
     """`torch.func.jvp` pushes forward what the gradient pulls back: ⟨w, J t⟩ = ⟨Jᵀ w, t⟩."""
@@ -231,14 +244,16 @@ def test_forward_derivative(instance: Instance, training: bool) -> None:
         y = functional_call(layer, (parameters, buffers), (x,))
         return (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)).sum()
 
-    _, pushed = torch.func.jvp(function, (x,), (along,))
-    assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
+    with may_fail(instance, "forward derivative", training):
+        _, pushed = torch.func.jvp(function, (x,), (along,))
+        assert_close(pushed, (torch.func.grad(function)(x) * along).sum(), 1e-10)
 
 
 @every_instance
 def test_reset_and_repr(instance: Instance) -> None:
     layer, fresh = instance.module(), instance.make(dtype=torch.float64)
     layer(instance.input())
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
         torch.manual_seed(0)
         layer.reset_parameters()
@@ -252,6 +267,7 @@ def test_reset_after_the_meta_device(instance: Instance) -> None:
     layer = instance.make(device="meta", dtype=torch.float64).to_empty(device="cpu")
     for tensor in layer.state_dict().values():
         tensor.fill_(7)
+    torch.manual_seed(0)  # as `make` does
     if instance.state:
         torch.manual_seed(0)
         layer.reset_parameters()
@@ -265,7 +281,7 @@ def test_integers_and_misfits_are_refused(instance: Instance) -> None:
         layer(torch.ones(instance.shape, dtype=torch.int64))
     if not instance.fixed_size:
         return
-    axis = 1 if len(instance.shape) == 4 else -1
+    axis = 1 if instance.channels_second else -1
     shape = list(instance.shape)
     shape[axis] += 1
     with pytest.raises(ValueError, match=re.escape(str(tuple(shape)))):
@@ -327,5 +343,5 @@ def may_fail(instance: Instance, check: str, training: bool) -> Iterator[None]:
     if pattern is None:
         yield
         return
-    with pytest.raises((RuntimeError, ValueError), match=pattern):
+    with pytest.raises((RuntimeError, ValueError), match=pattern):  # NotImplementedError is a RuntimeError
         yield

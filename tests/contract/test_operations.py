@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from normkit import kernels
 from normkit.kernels.dispatch import KernelError, Op, Sample
+from normkit.kernels.triton.availability import INTERPRETED
 from normkit.listing import names
 
 OPERATIONS = kernels.operations()
@@ -34,9 +35,10 @@ class Call:
     def function(self) -> Callable[..., Any]:
         return getattr(import_module(f"normkit.functional.{self.op.name}"), self.op.name)
 
-    def arguments(self, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    def arguments(self, dtype: torch.dtype = torch.float64, device: str = "cpu") -> dict[str, Any]:
         bound = inspect.signature(self.function).bind(*self.sample.args, **self.sample.options).arguments
-        return {name: value.to(dtype, copy=True) if is_float(value) else value for name, value in bound.items()}
+        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in bound.items()}
+        return {name: value.to(dtype, copy=True) if is_float(value) else value for name, value in moved.items()}
 
     @property
     def differentiable(self) -> list[str]:
@@ -57,9 +59,9 @@ class Call:
     def __call__(self, dtype: torch.dtype = torch.float64, **options: Any) -> Tensor:
         return self.function(**self.arguments(dtype), **options)
 
-    def gradients(self, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[Tensor, ...]:
+    def gradients(self, dtype: torch.dtype = torch.float64, device: str = "cpu", **options: Any) -> tuple[Tensor, ...]:
         """Output, then gradients of `loss` by every differentiable argument."""
-        arguments = self.arguments(dtype)
+        arguments = self.arguments(dtype, device)
         inputs = [arguments[name].requires_grad_() for name in self.differentiable]
         y = self.function(**arguments, **options)
         return y.detach(), *torch.autograd.grad(loss(y), inputs)
@@ -76,7 +78,7 @@ def finite(y: Tensor) -> Tensor:
 
 def loss(y: Tensor) -> Tensor:
     """A fixed direction of the output (its sum of squares would not do: a normaliser keeps that constant)."""
-    return (finite(y) * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape)).sum()
+    return (finite(y) * torch.linspace(-1, 2, y.numel(), dtype=y.dtype, device=y.device).view(y.shape)).sum()
 
 
 CALLS = [Call(op, sample) for op in OPERATIONS.values() for sample in op.samples()]
@@ -165,16 +167,28 @@ def test_default_gradients_agree_with_the_reference(call: Call, dtype: torch.dty
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_every_kernel_agrees_with_the_reference(op: Op, dtype: torch.dtype) -> None:
     for name, implementation in op.implementations.items():
+        device = "cuda" if name == "triton" and not (INTERPRETED or implementation.why_not) else "cpu"
         done = 0
         for call in (call for call in CALLS if call.op is op):
             try:
-                ours = call.gradients(dtype, kernel=name)
+                ours = call.gradients(dtype, device, kernel=name)
             except KernelError:
                 continue
             done += 1
-            close([value.double() for value in ours], list(call.gradients(kernel="reference")), dtype)
+            close([value.double().cpu() for value in ours], list(call.gradients(kernel="reference")), dtype)
         excused = implementation.why_not or dtype == torch.float64
         assert done or excused, f"{name} took none of {op.name}'s samples"
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+@every_call
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_array_in_place_of_a_tensor_is_named(call: Call, recorded: bool) -> None:
+    for name, value in call.arguments().items():
+        if is_float(value) and not name.startswith("running"):
+            array = {**call.arguments(torch.float32), name: value.float().numpy()}
+            with torch.set_grad_enabled(recorded), pytest.raises(TypeError, match=r"must be a torch.Tensor, got numpy"):
+                call.function(**array)
 
 
 @every_call

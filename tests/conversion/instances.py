@@ -184,15 +184,72 @@ def open_net() -> nn.Module:
     return pointwise(nn.ReLU(), even_images(), (1.0,), 5.0)
 
 
+def shuffled_vectors() -> list[Tensor]:
+    """One vector, its entries in another order at each position: LayerNorm finds the same moments everywhere."""
+    generator = torch.Generator().manual_seed(8)
+    vector = torch.randn(16, generator=generator, dtype=torch.float64) * 2 + 0.7
+    return [torch.stack([vector[torch.randperm(16, generator=generator)] for _ in range(21)]).view(3, 7, 16)] * 2
+
+
+def normed_map() -> nn.Module:
+    """LayerNorm and a linear map, in float64: on vectors that all have the same moments the norm is affine."""
+    torch.manual_seed(15)
+    return excite(nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 5), nn.Tanh())).double()
+
+
+def centred_encoder() -> nn.Module:
+    """A stream whose positions have no mean is read alike by LayerNorm and by PowerNorm's layer scale.
+
+    ε is large, so that the two roots of a PowerNorm that is not fitted divide by more than one LayerNorm does.
+    """
+    torch.manual_seed(15)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, layer_norm_eps=0.2, batch_first=True, norm_first=True)
+    net = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(16, eps=0.2), enable_nested_tensor=False).double()
+    for writer in [part for block in net.layers for part in (block.self_attn.out_proj, block.linear2)]:
+        with torch.no_grad():
+            writer.weight -= writer.weight.mean(0)
+            writer.bias -= writer.bias.mean()
+    return excite(net)
+
+
+def centred_vectors() -> list[Tensor]:
+    """Positions without mean, in float64."""
+    return [batch.double() - batch.double().mean(-1, keepdim=True) for batch in vectors()]
+
+
+def swish_net() -> nn.Module:
+    """SiLU(x) is x·σ(x), what S1 and S2 divide by one number for all samples."""
+    return pointwise(nn.SiLU(), shuffled_images(), (1.0,), 0.0)
+
+
+def two_images() -> list[Tensor]:
+    """One colour and its negative: every channel has two values, and of two values any function is affine."""
+    colour = torch.randn(3, 1, 1, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return [sign * colour.repeat(6, 1, 4, 4) for sign in (1, -1)]
+
+
+def two_valued_net() -> nn.Module:
+    """The norm's x + 5 and what ReLU leaves of it are affine in what B1 and B2 make of the two values."""
+    return pointwise(nn.ReLU(), two_images(), (1.0,), 5.0)
+
+
 _AFFINE = Patient(affine_net, shuffled_images)
 
 PATIENTS: dict[str, Patient] = {
+    "affine-only": Patient(residual_net, images),
     "batch-channel-norm": Patient(conv_net, images, _AFFINE),
     "evonorm-b0": Patient(residual_net, images, Patient(open_net, even_images)),
+    "evonorm-b1": Patient(residual_net, images, Patient(two_valued_net, two_images)),
+    "evonorm-b2": Patient(residual_net, images, Patient(two_valued_net, two_images)),
+    "evonorm-s1": Patient(residual_net, images, Patient(swish_net, shuffled_images)),
+    "evonorm-s2": Patient(residual_net, images, Patient(swish_net, shuffled_images)),
     "evonorm-s0": Patient(residual_net, images, Patient(gated_net, shuffled_images)),
     "fold": Patient(residual_net, images),
     "group-norm": Patient(conv_net, images, _AFFINE),
+    "powernorm": Patient(lambda: encoder(norm_first=False), vectors, Patient(centred_encoder, centred_vectors)),
+    "peri-ln": Patient(encoder, vectors),
     "pre-crmsnorm": Patient(encoder, vectors),
     "pre-rmsnorm": Patient(encoder, vectors),
+    "unified-norm": Patient(encoder, vectors, Patient(normed_map, shuffled_vectors)),
     "weight-standardization": Patient(residual_net, images, _AFFINE),
 }

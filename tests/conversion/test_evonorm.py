@@ -5,12 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from normkit import nn as layers
 from normkit.conversion import ConversionError, ToEvoNorm, ToEvoNormB0, ToEvoNormS0, convert
-from normkit.nn import EvoNorm2dB0, EvoNorm2dS0
 from tests.conversion.instances import conv_net, excite, images, residual_net
 
-each_slug = pytest.mark.parametrize("slug", ["evonorm-s0", "evonorm-b0"])
-KINDS = {"evonorm-s0": EvoNorm2dS0, "evonorm-b0": EvoNorm2dB0}
+KINDS = {
+    f"evonorm-{kind.lower()}": getattr(layers, f"EvoNorm2d{kind}") for kind in ("B0", "B1", "B2", "S0", "S1", "S2")
+}
+each_slug = pytest.mark.parametrize("slug", list(KINDS))
 
 
 @each_slug
@@ -124,5 +126,6 @@ def test_what_cannot_be_absorbed_is_refused(build, reason: str):
 def test_the_rule_by_its_letter():
     assert ToEvoNorm("s0", groups=4) == ToEvoNormS0(groups=4)
     assert ToEvoNorm(kind="b0") == ToEvoNormB0()
-    with pytest.raises(ValueError, match='kind is "s0" or "b0", got \'s1\''):
-        ToEvoNorm("s1")
+    assert ToEvoNorm("s2", groups=4).slug == "evonorm-s2"
+    with pytest.raises(ValueError, match="kind is 's3': it must be one of b0, b1, b2, s0, s1, s2"):
+        ToEvoNorm("s3")

@@ -95,6 +95,16 @@ def test_words_refuse_a_vocabulary_that_cannot_be(vocabulary: int, message: str)
         data.words("one two three four five", vocabulary)
 
 
+def test_a_text_is_split_by_its_characters() -> None:
+    train, rest, alphabet = data.character_split()
+    whole = data.text("pydoc-topics")
+    assert "".join(alphabet[index] for index in [*train[:50], *rest[-50:]]) == whole[:50] + whole[-50:]
+    assert len(train) == int(0.9 * len(whole))
+    assert len(train) + len(rest) == len(whole)
+    with pytest.raises(ValueError, match=r"train is 1\.0"):
+        data.character_split(train=1.0)
+
+
 def test_characters_round_trip() -> None:
     ids, alphabet = data.characters("abracadabra")
     assert alphabet == "abcdr"

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from normkit.conversion import convert
 from normkit.diagnosis import diagnose
 from normkit.diagnosis.batch_noise import BatchNoise, _Noise
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
+from normkit.models import SequenceBatchNorm, character_model
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0, PowerNorm
 from tests.diagnosis.networks import convnet, images
 
 
@@ -146,3 +148,40 @@ def test_a_layer_that_runs_twice_is_two_places() -> None:
 
     finding = diagnose(Twice(), [x for x, _ in images(4)], probes="batch-noise")["batch-noise"]
     assert [site.path for site in finding.sites] == ["norm", "norm (call 2)"]
+
+
+def test_power_norm_is_noisy_by_its_batch_until_the_warm_up_ends() -> None:
+    """(1 − ψ_B/ψ)² while the batch's quadratic mean is used; then r/(2 − r) of Var(ψ_B²)/(4ψ⁴), with r = 1 − α."""
+    generator = torch.Generator().manual_seed(0)
+    batches = list(torch.randn(400, 16, 4, generator=generator) + 2)
+    layers = {
+        "warm": PowerNorm(4, group_num=0, warmup_iters=1000),
+        "variant": PowerNorm(4, group_num=0, warmup_iters=0, variant="pn-v"),
+        "running": PowerNorm(4, group_num=0, warmup_iters=0, alpha_fwd=0.9),
+    }
+    found = {
+        name: diagnose(nn.Sequential(layer), batches, probes="batch-noise", max_batches=400)["batch-noise"].sites[0]
+        for name, layer in layers.items()
+    }
+    psi = torch.stack([batch.square().mean(0) for batch in batches]).sqrt()
+    noise = float((1 - psi / psi.square().mean(0).sqrt()).square().mean()) ** 0.5
+    assert found["warm"].figure == pytest.approx(noise, rel=0.02)
+    assert found["variant"].figure == found["warm"].figure
+    assert found["running"].figure == pytest.approx(noise * (0.1 / 1.9) ** 0.5, rel=0.1)
+    assert [site.detail["kind"] for site in found.values()] == ["batch", "batch", "estimate"]
+    assert all(site.detail["mean_noise"] == 0 for site in found.values())
+
+
+def test_a_transformer_with_batch_norm_is_offered_power_norm_which_quiets_it() -> None:
+    model = character_model(60, 2, norm=SequenceBatchNorm, placement="post")
+    windows = list(torch.randint(60, (32, 1, 24), generator=torch.Generator().manual_seed(0)))
+    for window in windows:
+        model(window)
+    before = diagnose(model, windows, probes="batch-noise", max_batches=32)["batch-noise"]
+    assert before.severity == "act"
+    assert "powernorm" in [remedy.name for remedy in before.remedies]
+    treated = convert(model, "powernorm", data=windows).model
+    after = diagnose(treated, windows, probes="batch-noise", max_batches=32)["batch-noise"]
+    assert [site.path for site in after.sites] == [site.path for site in before.sites]
+    assert after.figure < before.figure / 4
+    assert after.severity == "ok"

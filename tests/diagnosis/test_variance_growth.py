@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from normkit.conversion import convert
 from normkit.diagnosis import diagnose
 from normkit.models import Transformer
 
@@ -104,3 +105,36 @@ def test_peri_keeps_the_law() -> None:
 def test_nets_without_a_stream_are_skipped() -> None:
     diagnosis = diagnose(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), [torch.randn(8, 4)], probes="variance-growth")
     assert "residual stream" in diagnosis.skipped[0].reason
+
+
+def _grown(placement: str) -> Transformer:
+    torch.manual_seed(0)
+    model = Transformer(20, 32, 2, 4, placement=placement)
+    for layer in model.layers:
+        layer.linear2.weight.data *= 3000
+    return model
+
+
+def test_the_remedy_is_the_conversion_where_the_blocks_are_pre_norm() -> None:
+    model = _grown("pre")
+    finding = diagnose(model, _tokens(), probes="variance-growth")["variance-growth"]
+    assert finding.severity == "act"
+    (remedy,) = finding.remedies
+    assert (remedy.to, remedy.kind) == (("peri-ln",), "fresh")
+    assert "normkit.convert(model" in remedy.python
+    treated = convert(model, "peri-ln", example=_tokens()[0][0]).model
+    after = diagnose(treated, _tokens(), probes="variance-growth")["variance-growth"]
+    assert after.severity == "ok"
+    assert after.figure == pytest.approx(1, abs=0.5)
+
+
+def test_blocks_that_cannot_be_converted_are_named_with_the_reason() -> None:
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 2, 64, batch_first=True), 2)
+    for layer in model.layers:
+        layer.norm2.weight.data *= 100
+    finding = diagnose(model, [torch.randn(4, 16, 64)], probes="variance-growth")["variance-growth"]
+    assert finding.severity == "act"
+    assert "no remedy applies here" in finding.summary
+    assert "it is Post-LN" in finding.summary
+    assert not finding.remedies

@@ -78,3 +78,17 @@ def test_must_raise() -> None:
         layer_norm(x, (4,), eps=-1e-5)
     with pytest.raises(TypeError, match=r"layer_norm: input must be a float tensor, got torch.int64"):
         layer_norm(torch.ones(2, 4, dtype=torch.int64), (4,))
+
+
+@pytest.mark.parametrize("kernel", [None, "torch", "reference"])
+@pytest.mark.parametrize("shape", [(3, 8), (2, 4, 8)])
+def test_out_may_not_be_the_input_that_is_returned_beside_it(shape, kernel):
+    x, residual = torch.randn(shape), torch.randn(shape)
+    for out in (x, x.view(shape)):
+        with pytest.raises(ValueError, match="prenorm=True returns the input, which out= would overwrite"):
+            layer_norm(x, (8,), prenorm=True, out=out, kernel=kernel)
+    wanted, total = layer_norm(x, (8,), residual=residual, kernel="reference"), x + residual
+    y, summed = layer_norm(x, (8,), residual=residual, prenorm=True, out=x, kernel=kernel)  # the sum lies elsewhere
+    assert y is x
+    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close(summed, total)

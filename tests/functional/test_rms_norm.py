@@ -86,3 +86,17 @@ def test_must_raise() -> None:
         rms_norm(x, (4,), eps=-1.0)
     with pytest.raises(TypeError, match=r"rms_norm: input must be a float tensor, got torch.bool"):
         rms_norm(torch.ones(2, 4, dtype=torch.bool), (4,))
+
+
+@pytest.mark.parametrize("kernel", [None, "torch", "reference"])
+@pytest.mark.parametrize("shape", [(3, 8), (2, 4, 8)])
+def test_out_may_not_be_the_input_that_is_returned_beside_it(shape, kernel):
+    x, residual = torch.randn(shape), torch.randn(shape)
+    for out in (x, x.view(shape)):
+        with pytest.raises(ValueError, match="prenorm=True returns the input, which out= would overwrite"):
+            rms_norm(x, (8,), prenorm=True, out=out, kernel=kernel)
+    wanted, total = rms_norm(x, (8,), residual=residual, kernel="reference"), x + residual
+    y, summed = rms_norm(x, (8,), residual=residual, prenorm=True, out=x, kernel=kernel)  # the sum lies elsewhere
+    assert y is x
+    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close(summed, total)

@@ -2,14 +2,11 @@
 
 PENDING: dict[str, tuple[str, ...]] = {
     # slug: patterns of keys (regular expressions, whole key)
-    "layer-norm": (r"lstm_\w+", r"gru_\w+"),
-    "evonorm": (r"(B1|B2|S1|S2)\.\w+", r"graph\.\w+"),
     **dict.fromkeys(
         (
             "adamp",
             "alpha-bn",
             "biper",
-            "bn-only",
             "dae-score",
             "dahsf",
             "depict",
@@ -23,10 +20,8 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "powernorm",
             "self-distillation",
             "stain-foundation",
-            "unified-norm",
             "unmix-tns",
             "weight-compander",
             "weighted-capsnet",

@@ -1,4 +1,4 @@
-"""EvoNorm-B0 and -S0 against an independent reference, by layer, by function and by each of its kernels."""
+"""EvoNorm against an independent reference, by layer, by function and by each of its kernels."""
 
 import pytest
 import torch
@@ -7,27 +7,30 @@ from torch import Tensor
 from normkit import functional, nn
 from normkit.functional.evonorm_b0 import EVONORM_B0
 from normkit.functional.evonorm_s0 import EVONORM_S0
+from normkit.search import Graph
 from tests.golden.conftest import Golden
 
+KINDS = ("B0", "B1", "B2", "S0", "S1", "S2")
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-@pytest.mark.parametrize("kind", ["S0", "B0"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_layer(golden: Golden, kind: str, dtype: torch.dtype, tolerance: float) -> None:
     layer = _layer(golden, kind, dtype)
     batches = [batch.requires_grad_() for batch in golden.tensor("x", dtype)]
     outputs, running = [], []
     for batch in batches:
         outputs.append(layer(batch))
-        running.append(layer.running_var.clone() if kind == "B0" else torch.empty(0))
-    wanted = (batches[-1], layer.weight, layer.bias, layer.v)
+        running += [layer.running_var.clone()] if kind[0] == "B" else []
+    names = ["x", *(name for name, _ in layer.named_parameters())]
+    wanted = (batches[-1], *layer.parameters())
     gradients = torch.autograd.grad(outputs[-1], wanted, golden.tensor("gy", dtype))
     _close(torch.stack(outputs), golden.tensor(f"{kind}.y_train"), tolerance)
-    for name, gradient in zip(("gx", "gweight", "gbias", "gv"), gradients, strict=True):
-        _close(gradient, golden.tensor(f"{kind}.{name}"), tolerance)
-    if kind == "B0":
-        _close(torch.stack(running), golden.tensor("B0.running_var"), tolerance)
+    for name, gradient in zip(names, gradients, strict=True):
+        _close(gradient, golden.tensor(f"{kind}.g{name}"), tolerance)
+    if running:
+        _close(torch.stack(running), golden.tensor(f"{kind}.running_var"), tolerance)
     _close(layer.eval()(batches[0]), golden.tensor(f"{kind}.y_eval_x0"), tolerance)
 
 
@@ -66,6 +69,23 @@ def test_b0_by_kernel(golden: Golden, kernel: str) -> None:
         _close(gradient, golden.tensor(f"B0.{name}"), tolerance)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_graphs(golden: Golden, dtype: torch.dtype, tolerance: float) -> None:
+    for index, nodes in enumerate(golden["graph.nodes"]):
+        graph = Graph(nodes)
+        assert list(graph.active) == list(golden["graph.active"][index].astype(bool))
+        layer = nn.GraphNorm2d(graph, golden["graph.v0"].size, int(golden["graph.groups"]), dtype=dtype)
+        with torch.no_grad():
+            for name in ("v0", "v1"):
+                if getattr(layer, name) is not None:
+                    getattr(layer, name).copy_(golden.tensor(f"graph.{name}"))
+        x = golden.tensor("graph.x", dtype).requires_grad_()
+        y = layer(x)
+        _close(y, golden.tensor("graph.y")[index], tolerance)
+        (gradient,) = torch.autograd.grad(y, x, golden.tensor("graph.gy", dtype))
+        _close(gradient, golden.tensor("graph.gx")[index], tolerance)
+
+
 def _precision(kernel: str) -> tuple[torch.dtype, float]:
     """In which type a kernel computes, and what is asked of it there."""
     if kernel != "native":
@@ -81,13 +101,12 @@ def _parameters(golden: Golden, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 def _layer(golden: Golden, kind: str, dtype: torch.dtype) -> torch.nn.Module:
     channels, eps = golden["weight"].size, float(golden[f"{kind}.eps"])
-    if kind == "S0":
-        layer = nn.EvoNorm2dS0(channels, groups=int(golden["groups"]), eps=eps, dtype=dtype)
-    else:
-        layer = nn.EvoNorm2dB0(channels, momentum=float(golden["momentum"]), eps=eps, dtype=dtype)
+    make = getattr(nn, f"EvoNorm2d{kind}")
+    own = {"groups": int(golden["groups"])} if kind[0] == "S" else {"momentum": float(golden["momentum"])}
+    layer: torch.nn.Module = make(channels, eps=eps, dtype=dtype, **own)
     with torch.no_grad():
-        for name in ("weight", "bias", "v"):
-            getattr(layer, name).copy_(golden.tensor(name))
+        for name, parameter in layer.named_parameters():
+            parameter.copy_(golden.tensor(name))
     return layer
 
 

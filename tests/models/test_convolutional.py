@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from normkit.models import MLP, BasicResNet, PlainConvNet, ResNet, resnet
+from normkit.models import MLP, BasicResNet, CIFARResNet, PlainConvNet, ResNet, cifar_resnet, resnet
 
 
 @contextmanager
@@ -62,6 +62,19 @@ def test_the_usual_resnet_has_the_papers_size(depth: int, parameters: int) -> No
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
+def test_the_cifar_net_bears_the_names_of_its_published_code() -> None:
+    model = cifar_resnet(14, 16)
+    assert [name for name, _ in model.named_children()] == ["conv", "bn", "blocks", "fc"]
+    assert sum(p.numel() for p in model.parameters()) == 175_258
+    shortcuts = [name for name, block in model.blocks.named_children() if len(block.shortcut)]
+    assert shortcuts == ["2", "4"]  # the first blocks of the second and third stage
+    assert {name.split(".", 2)[2] for name in model.state_dict() if name.startswith("blocks.2.")} >= {
+        "conv1.weight", "bn1.running_var", "conv2.weight", "bn2.bias", "shortcut.0.weight", "shortcut.1.weight",
+    }  # fmt: skip
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    assert CIFARResNet(1, 4, 1, stem_stride=2).conv(IMAGES).shape == (4, 4, 4, 4)
+
+
 @pytest.mark.parametrize(
     "build", [PlainConvNet, ResNet, lambda norm: BasicResNet((1, 1), in_channels=1, norm_layer=norm)]
 )
@@ -88,7 +101,13 @@ def test_the_perceptron() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [PlainConvNet(), ResNet(), resnet(8, in_channels=1), MLP((64, 8, 10), nn.BatchNorm1d)],
+    [
+        PlainConvNet(),
+        ResNet(),
+        resnet(8, in_channels=1),
+        cifar_resnet(8, 4, in_channels=1),
+        MLP((64, 8, 10), nn.BatchNorm1d),
+    ],
     ids=lambda model: type(model).__name__,
 )
 def test_tools_can_read_them(model: nn.Module) -> None:
@@ -106,6 +125,10 @@ def test_tools_can_read_them(model: nn.Module) -> None:
 def test_wrong_sizes_are_named() -> None:
     with pytest.raises(ValueError, match="depth is 19"):
         resnet(19)
+    with pytest.raises(ValueError, match="depth is 15"):
+        cifar_resnet(15)
+    with pytest.raises(ValueError, match="blocks is 0 and width is 16"):
+        CIFARResNet(0)
     with pytest.raises(ValueError, match="at least one stage"):
         BasicResNet([])
     with pytest.raises(ValueError, match="an input and an output width"):

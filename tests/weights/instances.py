@@ -53,11 +53,23 @@ def _layer(layer: type[nn.Module], *args: Any, **standardization: Any) -> Callab
     return lambda **options: layer(*args, **standardization, **options)
 
 
+def _subset(plain: type[nn.Module], *args: Any) -> Callable[..., nn.Module]:
+    def build(**options: Any) -> nn.Module:
+        module = plain(*args, **options)
+        weights.random_subset(module)
+        return module
+
+    return build
+
+
 _WS, _ZM = weights.WeightStandardization, weights.ZeroMeanOutput
 _ORIGINAL = "parametrizations.weight.original"
 _PLAIN = ("weight", "bias")
 
+_SUBSET = ("bias", _ORIGINAL, "parametrizations.weight.0.base", "parametrizations.weight.0.index")
+
 INSTANCES = [
+    Instance("subset-conv2d", (weights.RandomSubset,), _subset(nn.Conv2d, 3, 4, 2), (2, 3, 3, 3), _SUBSET, nn.Conv2d),
     Instance("ws-conv2d", (_WS,), _standardized(nn.Conv2d, 3, 4, 2), (2, 3, 3, 3), ("bias", _ORIGINAL), nn.Conv2d),
     Instance(
         "ws-linear-bcn", (_WS,), _standardized(nn.Linear, 5, 3, variant="bcn"), (4, 5), ("bias", _ORIGINAL), nn.Linear

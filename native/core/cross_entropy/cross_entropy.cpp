@@ -89,7 +89,7 @@ Outcome run_forward(const CrossEntropyJob& job, Task task, double total, float* 
 }  // namespace
 
 bool gradient_fits_cache(const CrossEntropyJob& job) {
-    return job.rows * job.classes * (job.storage == FLOAT32 ? 4 : 2) <= cache_bytes() / 2;
+    return !overflows_cache(job.rows * job.classes * bytes_of(job.storage));
 }
 
 Outcome cross_entropy(CrossEntropyJob job, Reduction reduction, float* reduced, int threads) {

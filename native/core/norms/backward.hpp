@@ -73,15 +73,6 @@ struct Pull {
     NK_INLINE vf operator()(vf g, vf n) const { return r * fnma(n, of_n, Op == RMS_NORM ? g : g - of_one); }
 };
 
-template <class T>
-NK_INLINE void put(T* p, vf v, int count, bool streamed) {
-    if (streamed && count == LANES) {
-        stream(p, v);
-    } else {
-        store_up_to(p, v, count);
-    }
-}
-
 template <int Rows, NormOperation Op, class T, bool Weighted>
 NK_INLINE void gradient_rows(const NormGradient& job, int64_t row, float* weight, float* bias) {
     typedef GradientRow<Op, T, Weighted> Row;

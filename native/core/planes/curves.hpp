@@ -1,5 +1,5 @@
-// The three functions that the channel norms apply to a plane, and their gradients; formulas in job.hpp. `gradient` takes
-// the same roundings as what `add` returns, so that it does not matter which of the two is used.
+// The three functions that the channel norms apply to a plane, and their gradients; formulas in job.hpp. `gradient`
+// takes the same roundings as what `add` returns, so that it does not matter which of the two is used.
 #pragma once
 #include "exponential.hpp"
 #include "job.hpp"
@@ -12,7 +12,10 @@ struct AffineCurve {
     static constexpr int SUMS = 2;
     vf scale, shift, centre, slope;
     explicit AffineCurve(const Curve& c)
-        : scale(broadcast(c.scale)), shift(broadcast(c.shift)), centre(broadcast(c.centre)), slope(broadcast(c.slope)) {}
+        : scale(broadcast(c.scale)),
+          shift(broadcast(c.shift)),
+          centre(broadcast(c.centre)),
+          slope(broadcast(c.slope)) {}
     NK_INLINE vf value(vf x) const { return fma(x - centre, scale, shift); }
     NK_INLINE vf add(vf x, vf dy, vf* sums) const {
         sums[0] += dy;

@@ -35,8 +35,8 @@ void write(const void* x, void* y, int64_t begin, int64_t end, int64_t size, con
     if (stream) stream_fence();
 }
 
-// The sums of at most BLOCK elements of a plane, lane by lane. Lanes beyond the end have dy = 0, and with it every term;
-// x = 0 there keeps the terms finite.
+// The sums of at most BLOCK elements of a plane, lane by lane. Lanes beyond the end have dy = 0, and with it every
+// term; x = 0 there keeps the terms finite.
 template <bool Keep, class F, class T>
 NK_INLINE void add_block(const F& curve, const T* x, const T* dy, T* kept, int64_t size, vf* sums) {
     vf second[F::SUMS] = {};

@@ -59,8 +59,6 @@ void second_read(void* context, int64_t begin, int64_t end) {
 
 constexpr int64_t SLICE_BYTES = 4096;  // what is read of one sample before the next: a page
 
-int64_t bytes_of(Storage storage) { return storage == FLOAT32 ? 4 : 2; }
-
 int64_t slice_of(const PlanesJob& job, const Layer& layer) {
     const int64_t bytes = elements(job) / layer.items() * bytes_of(job.storage);
     return bytes >= SLICE_BYTES ? 1 : SLICE_BYTES / bytes;

@@ -69,7 +69,9 @@ NK_INLINE native_int power_table(native_int index) {
 // What rounding the entry took from it, relative to the entry.
 NK_INLINE vf power_table_rest(native_int index) {
     return (vf)_mm256_permutevar8x32_ps(
-        _mm256_setr_ps(0.0f, -1.19921575e-08f, 3.19341815e-08f, -3.09907193e-08f, 1.71142709e-08f, 5.23333421e-09f, -1.47196051e-08f, -6.12825968e-09f), index);
+        _mm256_setr_ps(0.0f, -1.19921575e-08f, 3.19341815e-08f, -3.09907193e-08f, 1.71142709e-08f, 5.23333421e-09f,
+                       -1.47196051e-08f, -6.12825968e-09f),
+        index);
 }
 
 // v 2^d for whole d <= 0: the sum leaves d + 127 in the low bits, the shift moves it into the exponent field.

@@ -59,19 +59,25 @@ typedef __m512i native_int;
 constexpr int TABLE_BITS = 4;
 NK_INLINE native_int power_table(native_int index) {
     return _mm512_permutexvar_epi32(
-        index, _mm512_setr_epi32(0, -152893, -289342, -408621, -509968, -592590, -655657, -698305, -719629, -718684, -694486, -646004, -572163, -471841, -343865, -187011));
+        index, _mm512_setr_epi32(0, -152893, -289342, -408621, -509968, -592590, -655657, -698305, -719629, -718684,
+                                 -694486, -646004, -572163, -471841, -343865, -187011));
 }
 
 // What rounding the entry took from it, relative to the entry.
 NK_INLINE vf power_table_rest(native_int index) {
     return (vf)_mm512_permutexvar_ps(
-        index, _mm512_setr_ps(0.0f, 4.62854715e-08f, -1.19921575e-08f, 4.72978243e-08f, 3.19341815e-08f, 3.62105723e-08f, -3.09907193e-08f, -7.47521334e-09f, 1.71142709e-08f, -3.04768335e-08f, 5.23333421e-09f, 6.10759177e-09f, -1.47196051e-08f, -5.25879518e-09f, -6.12825968e-09f, 5.14060927e-09f));
+        index, _mm512_setr_ps(0.0f, 4.62854715e-08f, -1.19921575e-08f, 4.72978243e-08f, 3.19341815e-08f,
+                              3.62105723e-08f, -3.09907193e-08f, -7.47521334e-09f, 1.71142709e-08f, -3.04768335e-08f,
+                              5.23333421e-09f, 6.10759177e-09f, -1.47196051e-08f, -5.25879518e-09f, -6.12825968e-09f,
+                              5.14060927e-09f));
 }
 
 // v 2^d; the hardware rounds d down, saturates and needs no clamp.
 NK_INLINE vf scale_by_power(vf v, vf d) { return (vf)_mm512_scalef_ps((__m512)v, (__m512)d); }
 
-NK_INLINE vf widen_f16(const void* p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+NK_INLINE vf widen_f16(const void* p) {
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
 NK_INLINE void narrow_f16(void* p, vf v) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
 }

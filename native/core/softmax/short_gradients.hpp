@@ -23,7 +23,8 @@ void register_gradient_rows(const Job& job, int64_t begin, int64_t end) {
         const vf sum = broadcast(static_cast<float>(log_form ? dy.total() : dot(y, dy)));
         for (int k = 0; k < V; ++k) {
             if (log_form) {
-                y.v[k] = fnma(exponential<High>(min_keep(broadcast(LARGEST_EXPONENT), y.v[k]), reference), sum, dy.v[k]);
+                const vf bounded = min_keep(broadcast(LARGEST_EXPONENT), y.v[k]);
+                y.v[k] = fnma(exponential<High>(bounded, reference), sum, dy.v[k]);
             } else {
                 y.v[k] = y.v[k] * (dy.v[k] - sum);
             }

@@ -14,14 +14,13 @@ namespace {
 constexpr int64_t LINE = 64;  // bytes of a cache line
 constexpr Outcome DONE = {Outcome::DONE, ""};
 
-int64_t element_bytes(const Job& job) { return job.storage == FLOAT32 ? 4 : 2; }
-int64_t row_bytes(const Job& job) { return job.dim * element_bytes(job); }
+int64_t row_bytes(const Job& job) { return job.dim * bytes_of(job.storage); }
 bool writes_softmax(const Job& job) { return job.operation == SOFTMAX || job.operation == LOGSUMEXP_BACKWARD; }
 bool is_one_a_row(const Job& job) { return job.operation == LOGSUMEXP || job.operation == SOFTMAX_PAIR; }
 
 bool output_fits_cache(const Job& job) {
     if (is_one_a_row(job)) return true;
-    return job.outer * job.inner * row_bytes(job) <= cache_bytes() / 2;
+    return !overflows_cache(job.outer * job.inner * row_bytes(job));
 }
 
 // Rows to a group such that no two groups share a cache line of the output.

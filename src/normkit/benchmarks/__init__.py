@@ -4,21 +4,29 @@
 A suite is one module here that holds a `suite`; a new one is found by listing the folder.
 """
 
-from normkit.benchmarks._harness.console import print_changes, print_crossovers, print_table, print_tuned
+from normkit.benchmarks._harness.console import (
+    print_changes,
+    print_crossovers,
+    print_table,
+    print_tuned,
+    print_tuned_gpu,
+)
 from normkit.benchmarks._harness.crossover import Crossover, crossovers
 from normkit.benchmarks._harness.environment import environment
 from normkit.benchmarks._harness.record import Record
-from normkit.benchmarks._harness.run import bench, suites
+from normkit.benchmarks._harness.run import bench, devices, suites
 from normkit.benchmarks._harness.suite import Bar, Case, Peer, Scene, Suite
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.timing import Ratio, Timing, Timings, interleaved
 from normkit.benchmarks._harness.tune import Tuned, tune
+from normkit.benchmarks._harness.tune_gpu import GpuTuned, tune_gpu
 
 __all__ = [
     "Bar",
     "Case",
     "Change",
     "Crossover",
+    "GpuTuned",
     "Peer",
     "Ratio",
     "Record",
@@ -30,12 +38,15 @@ __all__ = [
     "Tuned",
     "bench",
     "crossovers",
+    "devices",
     "environment",
     "interleaved",
     "print_changes",
     "print_crossovers",
     "print_table",
     "print_tuned",
+    "print_tuned_gpu",
     "suites",
     "tune",
+    "tune_gpu",
 ]

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -52,4 +53,6 @@ suite = Suite(
     bytes_forward=16,  # x and the residual are read, their sum and y are written
     rowwise=True,
     bars=(*never_slower(), Bar(1.4, where=large)),
+    on_gpu=gpu_scenes((64, 1024), (2048, 16384)),
+    bars_on_gpu=(quick_on_gpu(), Bar(0.8, to="copy", out_of_cache=True)),
 )

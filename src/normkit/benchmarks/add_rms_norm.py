@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
+from normkit.benchmarks._harness.liger import liger_add_rms_norm
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
 __all__ = ["suite"]
@@ -45,7 +47,7 @@ suite = Suite(
     family="norm",
     public=_add_rms_norm,
     reference=_composite,
-    peers=(Peer("torch", _torch), Peer("composite", _composite)),
+    peers=(Peer("torch", _torch), Peer("composite", _composite), liger_add_rms_norm),
     inputs=_inputs,
     shapes=((256, 128), (64, 1024), (4096, 1024), (8192, 4096)),
     user_shapes=((8, 128, 768),),
@@ -54,4 +56,10 @@ suite = Suite(
     bytes_forward=16,  # x and the residual are read, their sum and y are written
     rowwise=True,
     bars=(*never_slower(), Bar(2.0, where=large)),
+    on_gpu=gpu_scenes((64, 1024), (2048, 16384)),
+    bars_on_gpu=(
+        quick_on_gpu(),
+        Bar(0.9, to="copy", out_of_cache=True),
+        Bar(0.75, to="copy", mode="bwd", out_of_cache=True),
+    ),
 )

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, alone_on_gpu, large, never_slower
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -47,4 +48,6 @@ suite = Suite(
     backward_shapes=((64, 1023), (4096, 1023)),
     rowwise=True,
     bars=(*never_slower(), Bar(2.5, where=large), Bar(6.0, mode="bwd", where=large)),
+    on_gpu=gpu_scenes((64, 1023), (4096, 16383)),
+    bars_on_gpu=alone_on_gpu(),
 )

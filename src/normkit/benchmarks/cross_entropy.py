@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes, on_gpu
 from normkit.benchmarks._harness.inputs import normal
+from normkit.benchmarks._harness.liger import liger_cross_entropy
 from normkit.benchmarks._harness.suite import Inputs, Peer, Shape, Suite
 
 __all__ = ["suite"]
@@ -36,7 +38,7 @@ suite = Suite(
     family="softmax-family",
     public=_cross_entropy,
     reference=_torch,
-    peers=(Peer("torch", _torch), Peer("log_softmax+gather", _gathered)),
+    peers=(Peer("torch", _torch), Peer("log_softmax+gather", _gathered), liger_cross_entropy),
     inputs=_inputs,
     shapes=((512, 16), (64, 1024), (2048, 1024), (512, 50257)),
     user_shapes=((64, 1024), (2048, 1024), (512, 50257)),
@@ -48,4 +50,6 @@ suite = Suite(
     # A mean of many rows: its error counts against the rows' own losses, not against the last place of the mean.
     most_ulp=16.0,
     bars=(*never_slower(), Bar(3.5, mode="fwd+bwd", parallel=None, where=large)),
+    on_gpu=(*gpu_scenes((64, 1024), (4096, 50257)), on_gpu((8192, 50257), "fwd+bwd", torch.bfloat16)),
+    bars_on_gpu=(quick_on_gpu(), Bar(1.0, mode="fwd+bwd", where=large)),
 )

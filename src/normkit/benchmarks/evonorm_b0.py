@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, alone_on_gpu, large, never_slower
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -82,4 +83,6 @@ suite = Suite(
     quick_shapes=((4, 64, 8, 8),),
     backward_shapes=((4, 64, 14, 14), (32, 64, 28, 28), (16, 256, 14, 14)),
     bars=(*never_slower("timm"), Bar(8.0, to="timm", where=large), Bar(2.0, to="torch.compile", where=large)),
+    on_gpu=gpu_scenes((4, 64, 14, 14), (64, 256, 56, 56)),
+    bars_on_gpu=alone_on_gpu("timm"),
 )

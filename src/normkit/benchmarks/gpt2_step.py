@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from normkit import functional as F
+from normkit.benchmarks._harness.gpu_scenes import on_gpu
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
 __all__ = ["suite"]
@@ -60,7 +61,7 @@ def _attention(
     batch, length, _ = x.shape
     query, key, value = (x @ qkv.T).view(batch, length, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+    future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
     mixed = use.softmax(scores.masked_fill(future, -math.inf), -1) @ value
     return mixed.transpose(1, 2).reshape(x.shape) @ proj.T
 
@@ -93,6 +94,7 @@ suite = Suite(
     inputs=_inputs,
     shapes=(),
     user_shapes=((4, 128),),
+    on_gpu=(on_gpu((16, 512), "fwd+bwd"),),
     quick_shapes=((1, 16),),
     most_gradient_ulp=4096.0,  # a whole network in float32 against float64: 0.05 % of the largest entry
     bytes_forward=None,

@@ -1,5 +1,6 @@
 """group_norm of images with gain and shift, against torch."""
 
+from math import prod
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -56,4 +58,6 @@ suite = Suite(
     quick_shapes=((4, 64, 8, 8),),
     backward_shapes=((4, 64, 14, 14), (16, 256, 14, 14), (32, 64, 28, 28), (16, 64, 112, 112)),
     bars=(*never_slower(), Bar(1.2, where=large)),
+    on_gpu=gpu_scenes((4, 64, 14, 14), (64, 256, 56, 56)),
+    bars_on_gpu=(quick_on_gpu(), Bar(2.0, where=lambda shape: prod(shape) >= 2**22)),
 )

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes, on_gpu
 from normkit.benchmarks._harness.inputs import channel_parameters, normal
+from normkit.benchmarks._harness.liger import liger_layer_norm
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
 __all__ = ["suite"]
@@ -39,7 +41,7 @@ suite = Suite(
     family="norm",
     public=_layer_norm,
     reference=_torch,
-    peers=(Peer("torch", _torch),),
+    peers=(Peer("torch", _torch), liger_layer_norm),
     inputs=_inputs,
     shapes=((1, 16), (256, 128), (64, 1024), (4096, 1024), (1024, 1536), (8192, 4096)),
     user_shapes=((8, 128, 768),),
@@ -47,4 +49,10 @@ suite = Suite(
     backward_shapes=((64, 1024), (4096, 1024)),
     rowwise=True,
     bars=(*never_slower(), Bar(1.2, where=large), Bar(1.4, mode="bwd", where=large)),
+    on_gpu=(*gpu_scenes((64, 1024), (4096, 16384)), on_gpu((8192, 4096), "fwd+bwd", torch.bfloat16)),
+    bars_on_gpu=(
+        quick_on_gpu(),
+        Bar(0.9, to="copy", out_of_cache=True),
+        Bar(0.65, to="copy", mode="bwd", out_of_cache=True),
+    ),
 )

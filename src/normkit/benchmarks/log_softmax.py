@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, trained
+from normkit.benchmarks._harness.bar import Bar, large, quick_on_gpu, trained
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import normal, rising
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -40,7 +41,10 @@ suite = Suite(
     family="softmax-family",
     public=_log_softmax,
     reference=lambda x: torch.log_softmax(x, -1),
-    peers=(Peer("torch", _torch, writes_out=True), Peer("scipy", _scipy, differentiable=False, largest=2**23)),
+    peers=(
+        Peer("torch", _torch, writes_out=True),
+        Peer("scipy", _scipy, differentiable=False, largest=2**23, device="cpu"),
+    ),
     inputs=normal,
     shapes=((512, 16), (256, 128), (64, 1024), (4096, 1024), (512, 50257)),
     user_shapes=((512, 50257),),
@@ -59,4 +63,6 @@ suite = Suite(
         *trained(),
         Bar(1.9, where=large),
     ),
+    on_gpu=gpu_scenes((64, 1024), (4096, 50257)),
+    bars_on_gpu=(quick_on_gpu(), Bar(0.8, to="copy", out_of_cache=True)),
 )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from normkit import functional as F
 from normkit.benchmarks import evonorm_s0, weight_standardize
+from normkit.benchmarks._harness.gpu_scenes import on_gpu
 from normkit.benchmarks._harness.inputs import channel_parameters
 from normkit.benchmarks._harness.suite import Inputs, Peer, Suite
 
@@ -82,6 +83,7 @@ suite = Suite(
     inputs=_inputs,
     shapes=(),
     user_shapes=((16, 3, 32, 32),),
+    on_gpu=(on_gpu((256, 3, 32, 32), "fwd+bwd"),),
     quick_shapes=((2, 3, 8, 8),),
     most_gradient_ulp=4096.0,  # a whole network in float32 against float64: 0.05 % of the largest entry
     bytes_forward=None,

@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, trained
+from normkit.benchmarks._harness.bar import Bar, large, quick_on_gpu, trained
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes, on_gpu
 from normkit.benchmarks._harness.inputs import normal, rising
+from normkit.benchmarks._harness.liger import liger_softmax
 from normkit.benchmarks._harness.suite import Case, Peer, Shape, Suite, element_scale
 
 __all__ = ["suite"]
@@ -63,8 +65,9 @@ suite = Suite(
     reference=_torch,
     peers=(
         Peer("torch", _torch, writes_out=True),
-        Peer("onednn", _torch, differentiable=False, prepare=lambda inputs: (inputs[0].to_mkldnn(),)),
-        Peer("scipy", _scipy, differentiable=False, largest=2**23),
+        Peer("onednn", _torch, differentiable=False, device="cpu", prepare=lambda inputs: (inputs[0].to_mkldnn(),)),
+        Peer("scipy", _scipy, differentiable=False, largest=2**23, device="cpu"),
+        liger_softmax,
     ),
     inputs=normal,
     shapes=(
@@ -97,4 +100,10 @@ suite = Suite(
     rowwise=True,
     scale=element_scale,
     most_ulp=6.0,
+    on_gpu=(*gpu_scenes((64, 1024), (16384, 4096)), on_gpu((16384, 131072)), on_gpu((4096, 65536), "bwd")),
+    bars_on_gpu=(
+        quick_on_gpu(),
+        Bar(1.0, mode="fwd+bwd", where=large),
+        Bar(0.8, to="copy", out_of_cache=True),
+    ),
 )

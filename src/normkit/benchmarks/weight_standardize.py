@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from normkit import functional as F
-from normkit.benchmarks._harness.bar import Bar, large, never_slower
+from normkit.benchmarks._harness.bar import Bar, large, never_slower, quick_on_gpu
+from normkit.benchmarks._harness.gpu_scenes import gpu_scenes
 from normkit.benchmarks._harness.inputs import normal
 from normkit.benchmarks._harness.suite import Peer, Suite
 
@@ -41,4 +42,6 @@ suite = Suite(
     quick_shapes=((16, 16, 3, 3),),
     backward_shapes=((8, 4, 3, 3), (64, 64, 3, 3), (512, 512, 3, 3)),
     bars=(*never_slower(), Bar(8.0, where=large), Bar(3.0, to="timm.StdConv2d", where=large)),
+    on_gpu=gpu_scenes((64, 64, 3, 3), (2048, 2048, 3, 3)),
+    bars_on_gpu=(quick_on_gpu(),),
 )

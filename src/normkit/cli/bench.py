@@ -19,6 +19,7 @@ def command(
     against: Annotated[Path | None, typer.Option(help="A bench.json; exit 1 where a ratio fell by > 10 %.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Thread counts; repeat for more. One and all.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Time torch.compile too (slow to start).")] = False,
+    minutes: Annotated[float | None, typer.Option(help="Begin nothing after so many; say what is left out.")] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Instead, see whether other thresholds, or another kernel, are faster here.")
     ] = False,
@@ -34,7 +35,7 @@ def command(
     from normkit.benchmarks import Table, bench, print_changes, print_table
 
     if tune:
-        _tune(names, seed, json)
+        _tune(names, device, quick, minutes, seed, json)
         return
     before = Table.read(against) if against else None
     start = time.perf_counter()
@@ -46,6 +47,7 @@ def command(
             out=out,
             threads=threads or None,
             compiled=compiled,
+            minutes=minutes,
             seed=seed,
             progress=lambda line: advance(1, line),
         )
@@ -63,24 +65,35 @@ def command(
         raise typer.Exit(1)
 
 
-def _tune(names: list[str] | None, seed: int, json: bool) -> None:
+def _tune(names: list[str] | None, device: str, quick: bool, minutes: float | None, seed: int, json: bool) -> None:
     from rich.console import Console
 
-    from normkit.benchmarks import crossovers, print_crossovers, print_tuned, suites, tune
+    from normkit import benchmarks
 
     start = time.perf_counter()
-    chosen = [suite for suite in suites() if not names or suite.op in names or suite.family in names]
+    chosen, kinds = benchmarks.suites(names or None), benchmarks.devices(device)
+    thresholds, crossed, gpu = [], [], None
     with progress("bench --tune") as advance:
-        found = tune(seed=seed, progress=lambda line: advance(1, line))
-        crossed = crossovers(chosen, seed=seed, progress=lambda line: advance(1, line))
+
+        def step(line: str) -> None:
+            advance(1, line)
+
+        if "cpu" in kinds:
+            thresholds = benchmarks.tune(seed=seed, progress=step)
+            crossed = benchmarks.crossovers(chosen, seed=seed, progress=step)
+        if "cuda" in kinds:
+            gpu = benchmarks.tune_gpu((each.op for each in chosen), quick=quick, minutes=minutes, progress=step)
 
     def show(console: Console) -> None:
-        print_tuned(found, console)
-        print_crossovers(crossed, console)
+        if "cpu" in kinds:
+            benchmarks.print_tuned(thresholds, console)
+            benchmarks.print_crossovers(crossed, console)
+        if gpu is not None:
+            benchmarks.print_tuned_gpu(gpu, console)
 
-    emit(
-        {"thresholds": [each._asdict() for each in found], "crossovers": [each._asdict() for each in crossed]},
-        json=json,
-        seconds=time.perf_counter() - start,
-        human=show,
-    )
+    payload = {
+        "thresholds": [each._asdict() for each in thresholds],
+        "crossovers": [each._asdict() for each in crossed],
+        "gpu": None if gpu is None else gpu._asdict(),
+    }
+    emit(payload, json=json, seconds=time.perf_counter() - start, device=device, human=show)

@@ -1,98 +1,37 @@
 """BatchNorm or GroupNorm and the activation behind it to one EvoNorm layer.
 
     S0: y = x·σ(v x)/sqrt(s²_group + ε) · γ + β
+    S1: y = x·σ(x)/sqrt(s²_group + ε) · γ + β
+    S2: y = x·σ(x)/sqrt(μ_group(x²) + ε) · γ + β
     B0: y = x/max(sqrt(s²_batch + ε), v x + sqrt(s²_instance + ε)) · γ + β
-
-v is chosen for each channel from a grid in units of the reciprocal spread of its input; γ and β follow by least squares
-on the old norm's output after its activation. A norm without an activation behind it becomes γ x + β, as in the paper.
+    B1: y = x/max(sqrt(s²_batch + ε), (x + 1)·sqrt(μ_instance(x²) + ε)) · γ + β
+    B2: y = x/max(sqrt(s²_batch + ε), sqrt(μ_instance(x²) + ε) − x) · γ + β
 
 Source: Liu et al. 2020, "Evolving Normalization-Activation Layers", arXiv:2004.02967, table 3 and section 5.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
-from normkit.conversion._framework.fitting import Regression, regress, set_statistics
-from normkit.conversion._framework.norms import check_groups, check_own_forward, described, groups_for
-from normkit.conversion._framework.pairs import Pairs
-from normkit.conversion._framework.rule import Calibrated, Refusal, Site
-from normkit.conversion.fold import affine_of
-from normkit.nn import EvoNorm2dB0, EvoNorm2dS0
-from normkit.surgery import Step, bypass, is_activation, replace, submodule
+from normkit import nn as layers
+from normkit.conversion._evonorm import Absorbing
+from normkit.conversion._framework.norms import check_groups, described, groups_for
 
-__all__ = ["ToEvoNorm", "ToEvoNormB0", "ToEvoNormS0"]
-
-EvoNorm = EvoNorm2dS0 | EvoNorm2dB0
-_SLOPES = (0.25, 0.5, 1.0, 2.0, 4.0, -0.5, -1.0, -2.0)
-"""Grid of v in units of 1/spread: from nearly linear to nearly a step; both signs, as γ < 0 turns a channel round."""
+__all__ = [
+    "ToEvoNorm",
+    "ToEvoNormB0",
+    "ToEvoNormB1",
+    "ToEvoNormB2",
+    "ToEvoNormS0",
+    "ToEvoNormS1",
+    "ToEvoNormS2",
+]
 
 
 @dataclass(frozen=True)
-class _Absorbing(Calibrated):
-    """What both layers share: the search for the activation, its removal, and the fit."""
-
-    why: ClassVar[str] = "normalisation and activation in one layer"
-    about: ClassVar[str] = "BatchNorm or GroupNorm"
-
-    def matches(self, site: Site) -> bool:
-        """A BatchNorm or GroupNorm."""
-        return isinstance(site.module, (_BatchNorm, nn.GroupNorm))
-
-    def survey(self, site: Site) -> dict[str, Any]:
-        """Which activation reads the norm, and how it can be taken out."""
-        check_own_forward(site.module)
-        if not isinstance(site.module, (nn.BatchNorm2d, nn.GroupNorm)):
-            raise Refusal(f"a {type(site.module).__name__}: EvoNorm2d is made for (B, C, H, W)")
-        self.layer(site.module, act=True)
-        readers = site.followers()
-        assert site.flow is not None
-        activations = [step for step in readers if is_activation(_called(site, step))]
-        if not activations:
-            return {"activation": None, "readers": sorted({step.name for step in readers})}
-        if len(readers) > 1 or len(site.flow.calls(site.path)) > 1:
-            raise Refusal("its output is read by an activation and by something else as well")
-        (act,), (call,) = activations, site.flow.calls(site.path)
-        if act.kind == "module" and len(site.flow.calls(act.path)) == 1:
-            return {"activation": act.path, "caller": None}
-        caller = _common(act.caller, call.caller)
-        return {"activation": act.path or act.name, "caller": caller, "function": _described(act)}
-
-    def layer(self, old: nn.Module, act: bool) -> EvoNorm:
-        """The new layer with its initial values."""
-        raise NotImplementedError
-
-    def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
-        """The new layer; the activation that it absorbs is gone from the network."""
-        absorbed = site.details["activation"]
-        new = self.layer(site.module, absorbed is not None)
-        for name in ("weight", "bias"):
-            source = getattr(site.module, name)
-            if isinstance(source, nn.Parameter):
-                getattr(new, name).requires_grad_(source.requires_grad)
-        act = _activation(site) if absorbed is not None else None
-        if act is None:
-            readers = ", ".join(site.details.get("readers", [])) or "nothing"
-            site.why = f"no known activation reads it (but {readers}), so it becomes an affine map of each channel"
-        if pairs is not None:
-            _fit(new, site.module, pairs, act)
-        elif act is None:
-            _fit_affine(new, site.module, None)
-        if absorbed is not None and site.details["caller"] is not None:
-            _take_out_call(site)  # after the fit: where it refuses, nothing has been changed
-        if absorbed is not None and site.details["caller"] is None:
-            module = submodule(site.model, absorbed)
-            site.note(absorbed, module, "Identity", f"the EvoNorm at {site.path} is activation as well")
-            replace(site.model, absorbed, nn.Identity())
-        return new
-
-
-@dataclass(frozen=True)
-class ToEvoNormS0(_Absorbing):
+class ToEvoNormS0(Absorbing):
     """Replace norm and activation by `normkit.nn.EvoNorm2dS0`, which looks at one sample alone.
 
     Args:
@@ -105,6 +44,7 @@ class ToEvoNormS0(_Absorbing):
     """
 
     slug: ClassVar[str] = "evonorm-s0"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dS0
 
     groups: int | str = "auto"
 
@@ -112,14 +52,46 @@ class ToEvoNormS0(_Absorbing):
         super().__post_init__()
         check_groups(self, self.groups)
 
-    def layer(self, old: nn.Module, act: bool) -> EvoNorm:
-        """An `EvoNorm2dS0` for the norm's channels."""
+    def layer(self, old: nn.Module, act: bool) -> nn.Module:
+        """The new layer for the norm's channels."""
         channels, _, where = described(old)
-        return EvoNorm2dS0(channels, groups_for(channels, self.groups), apply_act=act, **where)
+        return self.made(channels, groups_for(channels, self.groups), apply_act=act, **where)
 
 
 @dataclass(frozen=True)
-class ToEvoNormB0(_Absorbing):
+class ToEvoNormS1(ToEvoNormS0):
+    """Replace norm and activation by `normkit.nn.EvoNorm2dS1`, which looks at one sample alone and has no v.
+
+    Args:
+        fit: see `Calibrated`.
+        groups: as in `ToEvoNormS0`.
+
+    Raises:
+        ValueError: `groups` is neither.
+    """
+
+    slug: ClassVar[str] = "evonorm-s1"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dS1
+
+
+@dataclass(frozen=True)
+class ToEvoNormS2(ToEvoNormS0):
+    """Replace norm and activation by `normkit.nn.EvoNorm2dS2`, of one sample's mean square, without v.
+
+    Args:
+        fit: see `Calibrated`.
+        groups: as in `ToEvoNormS0`.
+
+    Raises:
+        ValueError: `groups` is neither.
+    """
+
+    slug: ClassVar[str] = "evonorm-s2"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dS2
+
+
+@dataclass(frozen=True)
+class ToEvoNormB0(Absorbing):
     """Replace norm and activation by `normkit.nn.EvoNorm2dB0`, which uses the variance of the batch.
 
     Args:
@@ -127,128 +99,50 @@ class ToEvoNormB0(_Absorbing):
     """
 
     slug: ClassVar[str] = "evonorm-b0"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dB0
 
-    def layer(self, old: nn.Module, act: bool) -> EvoNorm:
-        """An `EvoNorm2dB0` for the norm's channels."""
+    def layer(self, old: nn.Module, act: bool) -> nn.Module:
+        """The new layer for the norm's channels."""
         channels, _, where = described(old)
-        return EvoNorm2dB0(channels, apply_act=act, **where)
+        return self.made(channels, apply_act=act, **where)
 
 
-def ToEvoNorm(kind: str = "s0", **options: Any) -> ToEvoNormS0 | ToEvoNormB0:  # noqa: N802 - it makes a rule
-    """The rule for an EvoNorm layer by its name, `"s0"` or `"b0"`, with the options of `ToEvoNormS0` or `ToEvoNormB0`.
+@dataclass(frozen=True)
+class ToEvoNormB1(ToEvoNormB0):
+    """Replace norm and activation by `normkit.nn.EvoNorm2dB1`, which uses the variance of the batch and has no v.
+
+    Args:
+        fit: see `Calibrated`.
+    """
+
+    slug: ClassVar[str] = "evonorm-b1"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dB1
+
+
+@dataclass(frozen=True)
+class ToEvoNormB2(ToEvoNormB0):
+    """Replace norm and activation by `normkit.nn.EvoNorm2dB2`, which uses the variance of the batch and has no v.
+
+    Args:
+        fit: see `Calibrated`.
+    """
+
+    slug: ClassVar[str] = "evonorm-b2"
+    made: ClassVar[type[nn.Module]] = layers.EvoNorm2dB2
+
+
+_KINDS: dict[str, type[Absorbing]] = {
+    rule.slug.removeprefix("evonorm-"): rule
+    for rule in (ToEvoNormB0, ToEvoNormB1, ToEvoNormB2, ToEvoNormS0, ToEvoNormS1, ToEvoNormS2)
+}
+
+
+def ToEvoNorm(kind: str = "s0", **options: Any) -> Absorbing:  # noqa: N802 - it makes a rule
+    """The rule for an EvoNorm layer by its name, `"s0"` to `"s2"` or `"b0"` to `"b2"`, with that rule's options.
 
     Raises:
         ValueError: another name.
     """
-    if kind not in ("s0", "b0"):
-        raise ValueError(f'kind is "s0" or "b0", got {kind!r}')
-    return ToEvoNormS0(**options) if kind == "s0" else ToEvoNormB0(**options)
-
-
-def _called(site: Site, step: Step) -> nn.Module | Callable[..., Any] | None:
-    return submodule(site.model, step.path) if step.kind == "module" else step.function
-
-
-def _common(one: str, other: str) -> str:
-    """The innermost module that holds both."""
-    shared = []
-    for left, right in zip(one.split("."), other.split("."), strict=False):
-        if left != right:
-            break
-        shared.append(left)
-    return ".".join(shared)
-
-
-def _described(act: Step) -> dict[str, Any] | None:
-    """A functional activation, so that a replay can name it; None for a module."""
-    if act.kind == "module":
-        return None
-    options = {str(key): value for key, value in act.arguments.items() if isinstance(value, (bool, int, float, str))}
-    return {"name": act.name, "options": options}
-
-
-def _activation(site: Site) -> Callable[[Tensor], Tensor]:
-    """The activation as a function that leaves its input alone."""
-    function = site.details.get("function")
-    if function is None:
-        module = submodule(site.model, str(site.details["activation"]))
-        return lambda x: module(x.clone())
-    name = str(function["name"]).rstrip("_")
-    options = {key: value for key, value in function["options"].items() if not key.isdigit() and key != "inplace"}
-    positional = [value for key, value in sorted(function["options"].items()) if key.isdigit()]
-    call = getattr(torch.nn.functional, name)
-    return lambda x: call(x, *positional, **options)
-
-
-def _take_out_call(site: Site) -> None:
-    caller = str(site.details["caller"])
-    try:
-        bypass(site.model, caller, site.path)
-    except ValueError as error:
-        raise Refusal(f"its activation {site.details['activation']} cannot be taken out: {error}") from None
-    parent = submodule(site.model, caller)
-    why = f"the EvoNorm at {site.path} is activation as well"
-    site.note(
-        caller, f"{type(parent).__name__}.forward", f"without {site.details['activation']} after {site.path}", why
-    )
-
-
-def _fit(new: EvoNorm, old: nn.Module, pairs: Pairs, act: Callable[[Tensor], Tensor] | None) -> None:
-    if act is None:
-        _fit_affine(new, old, pairs)
-        return
-    if isinstance(new, EvoNorm2dB0):
-        set_statistics(new, pairs)
-    _fit_slopes(new, pairs, act)
-
-
-@torch.no_grad()
-def _fit_affine(new: EvoNorm, old: nn.Module, pairs: Pairs | None) -> None:
-    """γ x + β: exactly what a BatchNorm with running statistics is in evaluation; else by least squares."""
-    if isinstance(old, _BatchNorm) and old.running_var is not None:
-        slope, intercept = affine_of(old)
-    elif pairs is not None:
-        slope, intercept, _ = regress(pairs, new.num_features).solve()
-    else:
-        return
-    new.weight.copy_(slope)
-    new.bias.copy_(intercept)
-
-
-@torch.no_grad()
-def _fit_slopes(new: EvoNorm, pairs: Pairs, act: Callable[[Tensor], Tensor]) -> None:
-    """The v of the grid whose regression leaves the least, channel by channel, with its γ and β."""
-    channels = new.num_features
-    inputs = regress(((x, x) for x, _ in pairs), channels)
-    if not inputs.count:
-        raise Refusal("it was not reached on the data, so there is nothing to fit it to")
-    second, first = inputs.sums[2] / inputs.count, inputs.sums[0] / inputs.count
-    spread = (second - first * first).clamp_min(1e-12).sqrt()
-    assert new.v is not None
-    new.weight.fill_(1)
-    new.bias.zero_()
-    tried = [Regression(channels) for _ in _SLOPES]
-    for x, t in _activated(pairs, act):
-        for slope, regression in zip(_SLOPES, tried, strict=True):
-            new.v.copy_(slope / spread)
-            regression.add(_evaluated(new, x), t)
-    solved = [torch.stack(regression.solve()) for regression in tried]  # (3, C) each
-    stacked = torch.stack(solved)
-    best = stacked[:, 2].argmin(0)
-    channel = torch.arange(channels)
-    new.v.copy_(torch.tensor(_SLOPES, dtype=torch.float64)[best] / spread)
-    new.weight.copy_(stacked[best, 0, channel])
-    new.bias.copy_(stacked[best, 1, channel])
-
-
-def _activated(pairs: Pairs, act: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    for x, t in pairs:
-        yield x, act(t)
-
-
-def _evaluated(new: EvoNorm, x: Tensor) -> Tensor:
-    mode = new.training
-    try:
-        return new.eval()(x)
-    finally:
-        new.train(mode)
+    if kind not in _KINDS:
+        raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(_KINDS)}")
+    return _KINDS[kind](**options)

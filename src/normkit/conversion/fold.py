@@ -1,9 +1,12 @@
-"""Fold a BatchNorm in evaluation into the linear map beside it: it is an affine map of each channel by then.
+"""Fold a norm that is an affine map of each channel in evaluation into the linear maps beside it.
 
-With a = γ/sqrt(σ² + ε) and c = β − a μ: behind a map, W ← diag(a) W and b ← a b + c; in front of a linear layer,
-W ← W diag(a) and b ← b + W c.
+BatchNorm, with a = γ/sqrt(σ² + ε) and c = β − a μ: behind a map, W ← diag(a) W and b ← a b + c; in front of a linear
+layer, W ← W diag(a) and b ← b + W c. UnifiedNorm, PowerNorm without layer scale, and every layer of `normkit.nn` that
+says its `scale_and_shift`, stands over the last axis and goes into all the linear maps that read it, attention's input
+projections among them.
 
-Source: Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.1 (inference).
+Sources: Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.1 (inference); Yang et al. 2022 (Unified Normalization),
+arXiv:2208.01313, section 3.
 """
 
 from dataclasses import dataclass
@@ -14,11 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
-from torch.nn.utils import parametrize
 
+from normkit.conversion._framework.maps import fold_into_reader, plain_map, readers, set_bias
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Refusal, Rule, Site
-from normkit.surgery import Step, submodule, ties
+from normkit.surgery import Step, submodule
 
 __all__ = ["Fold"]
 
@@ -27,15 +30,18 @@ _MAPS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Fold(Rule):
-    """Fold BatchNorms into the convolution or linear layer before them, or the linear layer behind them.
+    """Fold BatchNorms into the map before or behind them, UnifiedNorms and PowerNorms into all the maps that read them.
 
-    The BatchNorm becomes `nn.Identity`; the map gains a bias where it had none. Exact for evaluation, which is what it
-    is for: a network that goes on training has no BatchNorm there any more.
+    The norm becomes `nn.Identity`; a map gains a bias where it had none. Exact for evaluation, which is what it is for:
+    a network that goes on training has no norm there any more. A UnifiedNorm must be in evaluation mode and have
+    statistics; a PowerNorm must be so too, with `group_num=0`, as layer scale depends on the input. What cannot take it
+    exactly is left, with the reason: a residual sum that reads the norm (Post-LN), an output of the network, a tied or
+    parametrised weight.
     """
 
     slug: ClassVar[str] = "fold"
     why: ClassVar[str] = "its affine map of each channel stands in the weights beside it"
-    about: ClassVar[str] = "BatchNorm"
+    about: ClassVar[str] = "BatchNorm, UnifiedNorm or PowerNorm"
 
     @property
     def remark(self) -> str:
@@ -43,11 +49,13 @@ class Fold(Rule):
         return "exact in evaluation only: batch statistics are gone, so do not train from here"
 
     def matches(self, site: Site) -> bool:
-        """A BatchNorm of any number of dimensions."""
-        return isinstance(site.module, _BatchNorm)
+        """A BatchNorm of any number of dimensions, or a layer that says its scale and shift."""
+        return isinstance(site.module, _BatchNorm) or _states_its_scale(site.module)
 
     def survey(self, site: Site) -> dict[str, Any]:
         """Which map takes it, and on which side it stands."""
+        if _states_its_scale(site.module):
+            return {"into": _readers(site), "side": "readers"}
         norm = site.module
         assert isinstance(norm, _BatchNorm)
         if norm.running_mean is None:
@@ -66,7 +74,7 @@ class Fold(Rule):
 
     def _before(self, site: Site) -> str:
         step = _single(site.producers(), "what stands before it")
-        path = _plain_map(site, step, "before it", _MAPS)
+        path = plain_map(site, step, "before it", _MAPS)
         target = submodule(site.model, path)
         # The channels are the axis behind the batch: that of a linear layer's outputs only where these are (B, C), that
         # of a convolution's only where they have a batch. Sizes alone do not tell, as (B, L, C) may have L = C.
@@ -81,7 +89,7 @@ class Fold(Rule):
     def _behind(self, site: Site) -> str:
         step = _single(site.followers(), "what reads it")
         # A convolution pads with zeros, where the BatchNorm's shift would have to stand: linear layers alone are exact.
-        path = _plain_map(site, step, "behind it", (nn.Linear,))
+        path = plain_map(site, step, "behind it", (nn.Linear,))
         target = submodule(site.model, path)
         assert site.flow is not None
         (call,) = site.flow.calls(site.path)
@@ -92,6 +100,9 @@ class Fold(Rule):
 
     def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
         """Fold, and leave an `nn.Identity`."""
+        if site.details["side"] == "readers":
+            _fold_into_readers(site)
+            return nn.Identity()
         norm, path = site.module, str(site.details["into"])
         target = submodule(site.model, path)
         assert isinstance(norm, _BatchNorm)
@@ -102,6 +113,32 @@ class Fold(Rule):
             _fold_before_linear(target, scale, shift)
         site.note(path, target, f"{type(target).__name__} with {site.path} folded in", "one map in place of two")
         return nn.Identity()
+
+
+def _states_its_scale(module: nn.Module) -> bool:
+    return callable(getattr(module, "scale_and_shift", None))
+
+
+def _readers(site: Site) -> list[list[Any]]:
+    norm: Any = site.module
+    if norm.training:
+        raise Refusal("it is in training mode, where its statistics are the batches': call model.eval() first")
+    if getattr(norm, "channel_dim", -1) != -1:
+        raise Refusal("its channels are not the last axis, which is what a linear map reads")
+    try:
+        scale, _ = norm.scale_and_shift()
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    return readers(site, len(scale))
+
+
+def _fold_into_readers(site: Site) -> None:
+    norm: Any = site.module
+    scale, shift = norm.scale_and_shift()
+    for path, inputs in site.details["into"]:
+        target = submodule(site.model, path)
+        fold_into_reader(target, inputs, scale, shift)
+        site.note(path, target, f"{type(target).__name__} with {site.path} folded in", "its norm costs nothing now")
 
 
 def affine_of(norm: _BatchNorm) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
@@ -124,23 +161,6 @@ def _single(steps: list[Step], what: str) -> Step:
     return steps[0]
 
 
-def _plain_map(site: Site, step: Step, where: str, kinds: tuple[type[nn.Module], ...]) -> str:
-    """The path of the map that a step calls, if it is free to change."""
-    if step.kind != "module":
-        raise Refusal(f"{where} stands {step.name}, which is no module")
-    module = submodule(site.model, step.path)
-    if type(module) not in kinds and not parametrize.is_parametrized(module):
-        raise Refusal(f"{where} stands {step.path}, a {type(module).__name__}, which cannot take it")
-    if parametrize.is_parametrized(module):
-        raise Refusal(f"{where} stands {step.path}, whose weight is parametrised: bake it first (normkit.weights.bake)")
-    assert site.flow is not None
-    if len(site.flow.calls(step.path)) != 1:
-        raise Refusal(f"{step.path} {where} runs several times in a forward pass")
-    if any(name.rpartition(".")[0] == step.path for names in ties(site.model) for name in names):
-        raise Refusal(f"the weight of {step.path} {where} is tied to another")
-    return step.path
-
-
 @torch.no_grad()
 def _fold_behind_map(target: Any, scale: Tensor, shift: Tensor) -> None:
     weight = target.weight
@@ -151,20 +171,12 @@ def _fold_behind_map(target: Any, scale: Tensor, shift: Tensor) -> None:
         weight.copy_((grouped * per_group.view(*per_group.shape, *[1] * (wide.ndim - 2))).view_as(wide))
     else:
         weight.copy_(wide * scale.view(-1, *[1] * (wide.ndim - 1)))
-    _set_bias(target, shift if target.bias is None else target.bias.double() * scale + shift)
+    set_bias(target, shift if target.bias is None else target.bias.double() * scale + shift)
 
 
 @torch.no_grad()
 def _fold_before_linear(target: Any, scale: Tensor, shift: Tensor) -> None:
     weight = target.weight
     wide = weight.double()
-    _set_bias(target, wide @ shift + (0.0 if target.bias is None else target.bias.double()))
+    set_bias(target, wide @ shift + (0.0 if target.bias is None else target.bias.double()))
     weight.copy_(wide * scale)
-
-
-def _set_bias(target: Any, value: Tensor) -> None:
-    if isinstance(target.bias, nn.Parameter):
-        target.bias.copy_(value)
-    else:
-        weight = target.weight
-        target.register_parameter("bias", nn.Parameter(value.to(weight), weight.requires_grad))

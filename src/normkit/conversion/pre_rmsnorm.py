@@ -19,8 +19,8 @@ from normkit.conversion._streams.example import example
 __all__ = ["PreRMSNorm"]
 
 TRANSFORMERS = (
-    "Pre-LN transformer of a known family (nn.TransformerEncoder or nn.TransformerDecoder with norm_first=True and a "
-    "final norm, normkit.models.Transformer, Hugging Face GPT-2)"
+    "Pre-LN transformer (nn.TransformerEncoder or nn.TransformerDecoder with norm_first=True and a final norm, "
+    "normkit.models.Transformer, Hugging Face GPT-2, or a list of blocks with LayerNorms and a LayerNorm behind it)"
 )
 
 

@@ -15,17 +15,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import parametrize
 
+from normkit import nn as layers
 from normkit.conversion._framework.fitting import refit
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
 from normkit.functional import weight_standardize
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dB0, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d
 from normkit.surgery import submodule, ties
 from normkit.weights import weight_standardization
 
 __all__ = ["ToWeightStandardization"]
 
-_UNSOLVED = (nn.LayerNorm, EvoNorm2dS0, EvoNorm2dB0)
+_EVONORMS = tuple(getattr(layers, name) for name in layers.__all__ if name.startswith("EvoNorm2d"))
+_UNSOLVED = (nn.LayerNorm, *_EVONORMS)
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, BatchChannelNorm2d, *_UNSOLVED)
 
 

@@ -1,10 +1,20 @@
 """Data: the embedded sets, the lookup of others, loaders, and files that are whole or not there."""
 
+from normkit.data.augmentation import crop_and_flip
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.images import as_images
-from normkit.data.loaders import TextWindows, batches, characters, digits, text, text_batches, words
+from normkit.data.loaders import (
+    TextWindows,
+    batches,
+    character_split,
+    characters,
+    digits,
+    text,
+    text_batches,
+    words,
+)
 from normkit.data.masks import random_masks
 from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 
@@ -17,7 +27,9 @@ __all__ = [
     "as_images",
     "atomic",
     "batches",
+    "character_split",
     "characters",
+    "crop_and_flip",
     "describe",
     "digits",
     "load",

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from normkit.data.catalogue import load
 
-__all__ = ["TextWindows", "batches", "characters", "digits", "text", "text_batches", "words"]
+__all__ = ["TextWindows", "batches", "character_split", "characters", "digits", "text", "text_batches", "words"]
 
 _SCALES = {
     "symmetric": lambda image: image / 8 - 1,  # 0…16 -> -1…1
@@ -124,6 +124,23 @@ def characters(content: str, alphabet: str | None = None) -> tuple[Int[Tensor, "
     if strange := sorted(set(content) - set(number)):
         raise ValueError(f"the text holds {strange[0]!r}, which is not in the alphabet of {len(alphabet)} characters")
     return torch.tensor([number[character] for character in content], dtype=torch.int64), alphabet
+
+
+def character_split(
+    name: str = "pydoc-topics", train: float = 0.9
+) -> tuple[Int[Tensor, " train"], Int[Tensor, " rest"], str]:
+    """A text data set as character ids: the first `train` share of the characters, the rest, and the alphabet of both.
+
+    The cut goes through the running text, whatever documents it is made of.
+
+    Raises:
+        ValueError: the set holds no text, or `train` leaves nothing for one of the two parts.
+    """
+    ids, alphabet = characters(text(name))
+    cut = int(train * len(ids))
+    if not 0 < cut < len(ids):
+        raise ValueError(f"train is {train}: it must lie between 0 and 1 and leave characters for both parts")
+    return ids[:cut], ids[cut:], alphabet
 
 
 def words(content: str, vocabulary: int) -> tuple[Int[Tensor, " length"], list[str]]:

@@ -28,8 +28,12 @@ Szegedy 2015) pass, and the one or two images of Qiao et al. (2020, arXiv:1903.1
 average over batches with speed r: a stationary average of that kind has r/(2 − r) of one batch's variance. Its figure
 is √(r/(2 − r) · (E z² + Var(w_B)/(4σ⁴))), with w_B the batch's mean square: the noise of the estimate, measured at the
 same place (Var(w_B) from the samples). Even where single images differ as much as they can (E z² = 1), r ≤ 0.013 keeps
-it below 10 % at batch 1. What the estimate lags behind weights that move fast is not in it. A layer without batch
-statistics has the figure 0 by construction; it is listed so that before and after stand at the same places.
+it below 10 % at batch 1. What the estimate lags behind weights that move fast is not in it. PowerNorm (Shen et al.
+2020, arXiv:2003.07845) is such a layer after its warm-up, with r = 1 − α, no mean, and the quadratic mean of its
+layer-scaled input in place of the variance; before, and in its variant PN-V, it normalises by the batch. UnifiedNorm
+(Yang et al. 2022, arXiv:2208.01313) averages the logarithms of M batches, which has 1/M of one batch's variance,
+r = 2/(M + 1). A layer without batch statistics has the figure 0 by construction; it is listed so that before and after
+stand at the same places.
 """
 
 import math
@@ -46,11 +50,13 @@ from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.layers import is_norm
 from normkit.diagnosis._framework.probe import Mode, ModuleProbe, Place
-from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0
+from normkit.kernels.reference.power_norm import layer_scale
+from normkit.nn import BatchChannelNorm2d, EstBatchNorm2d, EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2, PowerNorm, UnifiedNorm
 
 __all__ = ["BatchNoise"]
 
-_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, EvoNorm2dB0)
+_UNCENTRED = (EvoNorm2dB0, EvoNorm2dB1, EvoNorm2dB2, PowerNorm, UnifiedNorm)
+_WATCHED = (_BatchNorm, EstBatchNorm2d, BatchChannelNorm2d, *_UNCENTRED)
 _FLAT = 1e-10  # a variance below this share of the mean's square is rounding in float32, not signal
 
 Channels = Float[Tensor, " channels"]
@@ -76,6 +82,7 @@ class BatchNoise(ModuleProbe):
         ("evonorm-s0",),
         ("weight-standardization", "group-norm"),
         ("group-norm",),
+        ("powernorm",),
     )
 
     def mode(self, context: Context) -> Mode:
@@ -99,7 +106,9 @@ class BatchNoise(ModuleProbe):
     def watch(self, place: Place, input: Tensor, output: Tensor) -> None:
         """Add one batch: moments of every sample and of the batch, per channel."""
         if input.shape[0] and input.ndim >= 2:
-            place.sums.setdefault("noise", _Noise(_inner(place.module).eps)).add(input)
+            about_zero = isinstance(place.module, (PowerNorm, UnifiedNorm))
+            x = _scaled(place.module, input) if isinstance(place.module, (PowerNorm, UnifiedNorm)) else input
+            place.sums.setdefault("noise", _Noise(_inner(place.module).eps, about_zero)).add(x)
             place.sums["batch"] = input.shape[0]
 
     def end_segment(self) -> None:
@@ -126,7 +135,7 @@ class BatchNoise(ModuleProbe):
         """The noise at one layer."""
         noise: _Noise = place.sums["noise"]
         speed = _speed(place.module, place.sums["batch"])
-        centred = not isinstance(place.module, EvoNorm2dB0)
+        centred = not isinstance(place.module, _UNCENTRED)
         measured = noise.result(centred=centred, averaged=speed is not None)
         if measured is None:
             return None
@@ -175,7 +184,8 @@ def _is_still(layer: nn.Module, model: nn.Module) -> bool:
     """Whether nothing of the batch enters the layer in training: batch-free by design, or frozen by its owner."""
     if isinstance(layer, _InstanceNorm):
         return not layer.track_running_stats
-    frozen = model.training and not layer.training and getattr(layer, "running_var", None) is not None
+    tracked = any(getattr(layer, name, None) is not None for name in ("running_var", "running_phi"))
+    frozen = model.training and not layer.training and tracked
     return frozen or not isinstance(layer, _WATCHED)
 
 
@@ -187,9 +197,24 @@ def _inner(layer: nn.Module) -> Any:
 def _speed(layer: nn.Module, batch: int) -> float | None:
     """R of an estimate-based layer at this batch size; None for a layer that normalises by the batch itself."""
     part = _inner(layer)
+    if isinstance(part, PowerNorm):
+        warm = part.variant == "pn-v" or int(part.iters) < part.warmup_iters
+        return None if warm else 1 - part.alpha_fwd
+    if isinstance(part, UnifiedNorm):
+        window = part.window_size[0]
+        return None if int(part.iters) < max(window, part.warmup_iters) else 2 / (window + 1)
     if not isinstance(part, EstBatchNorm2d):
         return None
     return min(0.1, 0.02 * batch) if part.speed is None else part.speed
+
+
+def _scaled(layer: PowerNorm | UnifiedNorm, input: Tensor) -> Tensor:
+    """What a PowerNorm or UnifiedNorm takes its quadratic mean of, as (N, C, …)."""
+    if isinstance(layer, UnifiedNorm):
+        return input.movedim(-1, 1)
+    x = input.movedim(layer.channel_dim, -1)
+    u = layer_scale(x.float() if x.dtype.itemsize < 4 else x, layer.group_num, layer.eps)
+    return u.movedim(-1, 1)
 
 
 @dataclass
@@ -203,10 +228,14 @@ class _Folded:
 
 
 class _Noise:
-    """Sums over batches and samples, per channel, in float64 and relative to the first batch's mean."""
+    """Sums over batches and samples, per channel, in float64 and relative to the first batch's mean.
 
-    def __init__(self, eps: float) -> None:
+    `about_zero`: the quadratic mean stands for the variance, and there is no mean.
+    """
+
+    def __init__(self, eps: float, about_zero: bool = False) -> None:
         self.eps = eps
+        self.about_zero = about_zero
         self.shift: Channels | None = None
         self.folded: list[_Folded] = []
         self._clear()
@@ -224,9 +253,10 @@ class _Noise:
         flat = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
         flat = flat.float() if flat.dtype.itemsize < 4 else flat
         if self.shift is None:
-            self.shift = flat.mean((0, 2))
+            self.shift = torch.zeros_like(flat[0, :, 0]) if self.about_zero else flat.mean((0, 2))
         deviation = flat - self.shift.unsqueeze(1)
         m = deviation.mean(2).double()
+        m = torch.zeros_like(m) if self.about_zero else m
         w = deviation.square_().mean(2).double()
         mu = m.mean(0)
         sigma2 = (w.mean(0) - mu.square()).clamp_min(0)

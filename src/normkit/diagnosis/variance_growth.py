@@ -32,7 +32,6 @@ from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.layers import attends, blocks
 from normkit.diagnosis._framework.probe import ModuleProbe, Place
-from normkit.diagnosis._framework.remedy import Remedy, applicable
 
 __all__ = ["VarianceGrowth"]
 
@@ -110,9 +109,7 @@ class VarianceGrowth(ModuleProbe):
             return "no block gave a tensor of its input's shape (…, width): there is no residual stream to follow"
         spread = self._gradient_spread()
         detail = {"depth": fits, "gradient_spread": spread}
-        severity = max((site.severity for site in sites), key=("ok", "watch", "act").index)
-        remedies = (applicable(self.remedies) or (_PERI,)) if severity != "ok" else ()
-        return self.conclude(sites, summary=self.summary(sites), remedies=remedies, detail=detail)
+        return self.conclude(sites, summary=self.summary(sites), detail=detail)
 
     def finding(self, place: Place) -> Site | None:
         """Not used: a block is judged in its row, by its depth."""
@@ -169,13 +166,6 @@ class VarianceGrowth(ModuleProbe):
         """Coefficient of variation of the gradient norms over depth; None where there are no gradients."""
         norms = np.sqrt(list(self._gradients.values()))
         return float(norms.std() / norms.mean()) if len(norms) > 1 and norms.mean() > 0 else None
-
-
-_PERI = Remedy(
-    ("peri-ln",),
-    "fresh",
-    'model = normkit.models.Transformer(vocab_size, d_model, nhead, num_layers, placement="peri")  # and train it',
-)
 
 
 def _last_matrix(block: nn.Module) -> nn.Parameter | None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from normkit.kernels.arguments import check_eps, check_out
+from normkit.kernels.arguments import check_eps, check_float, check_out
 from normkit.kernels.channels import check_channels, check_groups, check_several
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample
 from normkit.kernels.reference import batch_channel_norm as reference
@@ -72,6 +72,7 @@ def batch_channel_norm(
         KernelError: the kernel named cannot do it.
     """
     name, channels = "batch_channel_norm", {"running_mean": running_mean, "running_var": running_var}
+    check_float(name, input, weight=weight, bias=bias)
     check_channels(name, input, **channels, bn_weight=bn_weight, bn_bias=bn_bias)
     check_groups(name, input.shape[1], num_groups)
     check_eps(name, eps)

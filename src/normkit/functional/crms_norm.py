@@ -51,7 +51,7 @@ def crms_norm(
         y = quick(COMPRESSED, input, None, weight, None, eps, out=out)
         if y is not None:
             return y
-    check_float("crms_norm", input)
+    check_float("crms_norm", input, weight=weight)
     if input.ndim == 0:
         raise ValueError("crms_norm: input must have at least one axis, got a scalar")
     check_normalized_shape("crms_norm", input, input.shape[-1:], weight)

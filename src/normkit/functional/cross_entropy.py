@@ -57,7 +57,9 @@ def cross_entropy(
 
     Raises:
         TypeError: the input is no float tensor, or the target neither int64 (or uint8) nor float.
-        IndexError: a target is neither a class nor `ignore_index`.
+        IndexError: a target is neither a class nor `ignore_index`. On a CUDA device the Triton kernel gives NaN in loss
+            and gradient instead, where torch's ends the process's use of the device; under
+            `torch.autograd.detect_anomaly()` or with CUDA_LAUNCH_BLOCKING=1 it waits and raises.
         ValueError: the reduction is unknown; `label_smoothing` is not in [0, 1]; the target or the weight has another
             shape; `out` does not fit or a gradient is asked for as well.
         KernelError: the kernel named cannot do it.
@@ -65,13 +67,13 @@ def cross_entropy(
     # The commonest call is done at once: a few short rows take less time than the checks and the choice that follow.
     usual = reduction in ("mean", "sum") and weight is None and kernel is None and out is None and reduce is None
     usual = usual and size_average is None and 0.0 <= label_smoothing <= 1.0 and not (switched_off or _compiling())
-    if usual and forward_ad._current_level < 0:
+    if usual and forward_ad._current_level < 0 and isinstance(input, Tensor) and isinstance(target, Tensor):
         loss = loss_of_rows(input, target, ignore_index, reduction, label_smoothing)
         if loss is not None:
             return loss
     if size_average is not None or reduce is not None:
         reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
-    check_float("cross_entropy", input)
+    check_float("cross_entropy", input, target=target, weight=weight)
     if reduction not in ("mean", "none", "sum"):
         raise ValueError(f"cross_entropy: reduction is 'none', 'mean' or 'sum', not {reduction!r}")
     if not 0.0 <= label_smoothing <= 1.0:

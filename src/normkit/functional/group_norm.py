@@ -57,7 +57,7 @@ def group_norm(
         y = quick_group_norm(input, num_groups, weight, bias, eps, out)
         if y is not None:
             return y
-    check_float("group_norm", input)
+    check_float("group_norm", input, weight=weight, bias=bias)
     if input.ndim < 2:
         raise ValueError(f"group_norm: input must be (batch, channels, *space), got the shape {tuple(input.shape)}")
     check_groups("group_norm", input.shape[1], num_groups)

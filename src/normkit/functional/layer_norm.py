@@ -12,7 +12,14 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from normkit.kernels import reference
-from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out, check_residual
+from normkit.kernels.arguments import (
+    check_eps,
+    check_float,
+    check_normalized_shape,
+    check_out,
+    check_residual,
+    check_sum_is_kept,
+)
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
 from normkit.kernels.norms import LAYER, quick
 
@@ -52,7 +59,7 @@ def layer_norm(
     Raises:
         TypeError: `input` is no float tensor.
         ValueError: `normalized_shape` is not the tail of `input`'s shape, `weight` or `bias` has another shape,
-            `eps` < 0, or `out` does not fit.
+            `eps` < 0, `out` does not fit, or it is the input that `prenorm` shall return.
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: on short rows the checks and the choice that follow take longer than the norm.
@@ -60,12 +67,13 @@ def layer_norm(
         y = quick(LAYER, input, normalized_shape, weight, bias, eps, 0.0, residual, prenorm, out)
         if y is not None:
             return y
-    check_float("layer_norm", input)
+    check_float("layer_norm", input, weight=weight, bias=bias, residual=residual)
     check_normalized_shape("layer_norm", input, normalized_shape, weight, bias)
     check_eps("layer_norm", eps)
     dtype = check_residual("layer_norm", input, residual)
     if out is not None:
         check_out("layer_norm", out, input.shape, dtype, input, weight, bias, residual)
+        check_sum_is_kept("layer_norm", out, input, residual, prenorm)
     arguments = (input, normalized_shape, weight, bias, eps, residual, prenorm)
     return dispatch(LAYER_NORM, *arguments, kernel=kernel, out=out)
 

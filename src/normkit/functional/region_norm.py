@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from normkit.kernels.arguments import check_eps, check_out
+from normkit.kernels.arguments import check_eps, check_float, check_out
 from normkit.kernels.channels import check_channels
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, tracing
 from normkit.kernels.reference import region_norm as reference
@@ -59,6 +59,7 @@ def region_norm(
             fit.
         KernelError: the kernel named cannot do it.
     """
+    check_float("region_norm", input, label=label, weight=weight, bias=bias)
     check_channels("region_norm", input)
     check_eps("region_norm", eps)
     _check_choices(style, eps_mode)

@@ -12,7 +12,14 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from normkit.kernels import reference
-from normkit.kernels.arguments import check_eps, check_float, check_normalized_shape, check_out, check_residual
+from normkit.kernels.arguments import (
+    check_eps,
+    check_float,
+    check_normalized_shape,
+    check_out,
+    check_residual,
+    check_sum_is_kept,
+)
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample, switched_off
 from normkit.kernels.norms import FLOAT32_EPS, RMS, quick
 
@@ -60,7 +67,7 @@ def rms_norm(
     Raises:
         TypeError: `input` is no float tensor.
         ValueError: `normalized_shape` is not the tail of `input`'s shape, `weight` or `bias` has another shape,
-            `eps` < 0, `cast` is unknown, or `out` does not fit.
+            `eps` < 0, `cast` is unknown, `out` does not fit, or it is the input that `prenorm` shall return.
         KernelError: the kernel named cannot do it.
     """
     # The commonest call is done at once: on short rows the checks and the choice that follow take longer than the norm.
@@ -69,7 +76,7 @@ def rms_norm(
         y = quick(RMS, input, normalized_shape, weight, bias, usual_eps, offset, residual, prenorm, out)
         if y is not None:
             return y
-    check_float("rms_norm", input)
+    check_float("rms_norm", input, weight=weight, bias=bias, residual=residual)
     check_normalized_shape("rms_norm", input, normalized_shape, weight, bias)
     check_eps("rms_norm", eps)
     if cast not in _CASTS:
@@ -77,6 +84,7 @@ def rms_norm(
     dtype = check_residual("rms_norm", input, residual)
     if out is not None:
         check_out("rms_norm", out, input.shape, dtype, input, weight, bias, residual)
+        check_sum_is_kept("rms_norm", out, input, residual, prenorm)
     arguments = (input, normalized_shape, weight, eps, bias, offset, cast, residual, prenorm)
     return dispatch(RMS_NORM, *arguments, kernel=kernel, out=out)
 

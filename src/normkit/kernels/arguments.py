@@ -18,6 +18,7 @@ __all__ = [
     "check_normalized_shape",
     "check_out",
     "check_residual",
+    "check_sum_is_kept",
     "mixed_residual",
 ]
 
@@ -28,10 +29,20 @@ def check_accuracy(op: str, accuracy: str) -> None:
         raise ValueError(f"{op}: accuracy is 'default' or 'high', not {accuracy!r}")
 
 
-def check_float(op: str, input: Tensor) -> None:
-    """Raise TypeError, naming the dtype, unless `input` is a real floating-point tensor."""
+def check_float(op: str, input: Tensor, **others: Tensor | None) -> None:
+    """Raise TypeError, naming what came, unless `input` is a real floating-point tensor and `others` are tensors."""
+    if not isinstance(input, Tensor):
+        raise _no_tensor(op, "input", input)
+    for name, value in others.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise _no_tensor(op, name, value)
     if not input.is_floating_point():
         raise TypeError(f"{op}: input must be a float tensor, got {input.dtype}; convert it first, e.g. x.float()")
+
+
+def _no_tensor(op: str, name: str, value: Any) -> TypeError:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    return TypeError(f"{op}: {name} must be a torch.Tensor, got {kind}; torch.as_tensor makes one of an array")
 
 
 def axis(input: Tensor, dim: int) -> int:
@@ -73,6 +84,16 @@ def check_residual(op: str, input: Tensor, residual: Tensor | None) -> torch.dty
             f"{op}: residual must have the input's shape {tuple(input.shape)}, got {tuple(residual.shape)}"
         )
     return torch.result_type(input, residual)
+
+
+def check_sum_is_kept(op: str, out: Tensor, input: Tensor, residual: Tensor | None, prenorm: bool) -> None:
+    """Raise ValueError where `out` overwrites the input that `prenorm` shall return beside the result."""
+    if not prenorm or residual is not None:
+        return
+    if out is input or (not tracing() and out.data_ptr() == input.data_ptr()):
+        raise ValueError(
+            f"{op}: prenorm=True returns the input, which out= would overwrite; give out= memory of its own or leave it"
+        )
 
 
 # The place of a residual among the arguments after the input.

@@ -55,7 +55,10 @@ def quick_group_norm(
     out: Tensor | None,
 ) -> Tensor | None:
     """The commonest call at once, its checks in C++: a dense tensor on the CPU, no gradient; None for all else."""
-    if native.group_norm_rows is None or forward_ad._current_level >= 0 or recorded(input, weight, bias):
+    try:
+        if native.group_norm_rows is None or forward_ad._current_level >= 0 or recorded(input, weight, bias):
+            return None
+    except AttributeError:  # no tensor: the checks that follow say so
         return None
     if out is not None and out.shape != input.shape:
         return None

@@ -14,7 +14,7 @@ def per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 def check_channels(op: str, input: Tensor, **parameters: Tensor | None) -> None:
     """Raise TypeError or ValueError unless `input` is a float (B, C, *space) and each parameter (C,)."""
-    check_float(op, input)
+    check_float(op, input, **parameters)
     if input.ndim < 3:
         raise ValueError(f"{op}: input must be (batch, channels, *space), got the shape {tuple(input.shape)}")
     for name, parameter in parameters.items():

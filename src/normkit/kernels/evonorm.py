@@ -1,4 +1,4 @@
-"""EvoNorm from torch's operators in few passes: S0 with its gradient by hand, B0 with one read for its variances."""
+"""EvoNorm from torch's operators in few passes: S0 and S1 with their gradient by hand, B0–B2 with one read of x."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from normkit.kernels.moments import moments
 from normkit.kernels.reference import evonorm as reference
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["evonorm_b0", "evonorm_s0"]
+__all__ = ["evonorm_b0", "evonorm_b1", "evonorm_b2", "evonorm_s0", "evonorm_s1"]
 
 
 def evonorm_s0(input: Tensor, weight: Tensor, bias: Tensor, v: Tensor | None, groups: int, eps: float = 1e-5) -> Tensor:
@@ -23,6 +23,11 @@ def evonorm_s0(input: Tensor, weight: Tensor, bias: Tensor, v: Tensor | None, gr
     if torch.compiler.is_compiling() or forward_mode():
         return reference.evonorm_s0(input, weight, bias, v, groups, eps)
     return _S0.apply(input, weight, bias, v, groups, eps)[0]
+
+
+def evonorm_s1(input: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float = 1e-5) -> Tensor:
+    """EvoNorm-S1, which is S0 with v = 1."""
+    return evonorm_s0(input, weight, bias, torch.ones_like(weight), groups, eps)
 
 
 def evonorm_b0(
@@ -39,16 +44,59 @@ def evonorm_b0(
     if v is None:
         return _affine(input, weight, bias)
     x = input.to(statistics_dtype(input.dtype))
-    instance_variance, instance_mean = moments(x.flatten(2), 2)
+    variance, mean = moments(x.flatten(2), 2)
+    batch = _batch_std(x, variance, mean, running_var, training, momentum, eps)
+    instance = torch.addcmul(_over_space((variance + eps).sqrt(), x), per_channel(v, x), x)
+    return _divided(x, instance.maximum(batch), weight, bias).to(input.dtype)
+
+
+def evonorm_b1(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """EvoNorm-B1, its statistics as B0's."""
+    x = input.to(statistics_dtype(input.dtype))
+    variance, mean = moments(x.flatten(2), 2)
+    batch = _batch_std(x, variance, mean, running_var, training, momentum, eps)
+    rms = _over_space((variance + mean.square() + eps).sqrt(), x)
+    return _divided(x, torch.addcmul(rms, x, rms).maximum(batch), weight, bias).to(input.dtype)
+
+
+def evonorm_b2(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """EvoNorm-B2, its statistics as B0's."""
+    x = input.to(statistics_dtype(input.dtype))
+    variance, mean = moments(x.flatten(2), 2)
+    batch = _batch_std(x, variance, mean, running_var, training, momentum, eps)
+    rms = _over_space((variance + mean.square() + eps).sqrt(), x)
+    return _divided(x, (rms - x).maximum(batch), weight, bias).to(input.dtype)
+
+
+def _batch_std(
+    x: Tensor, variance: Tensor, mean: Tensor, running_var: Tensor, training: bool, momentum: float, eps: float
+) -> Tensor:
+    """sqrt(s²_batch + ε), merged from the moments (B, C) of the instances; in training `running_var` moves."""
     batch_variance = running_var.to(x.dtype)
     if training:
-        batch_variance = instance_variance.mean(0) + moments(instance_mean, 0)[0]
+        batch_variance = variance.mean(0) + moments(mean, 0)[0]
         reference.move_variance(running_var, batch_variance, x.numel() // x.shape[1], momentum)
-    instance_std = _over_space((instance_variance + eps).sqrt(), x)
-    denominator = torch.addcmul(instance_std, per_channel(v, x), x).maximum(
-        per_channel((batch_variance + eps).sqrt(), x)
-    )
-    return torch.addcmul(per_channel(bias, x), x / denominator, per_channel(weight, x)).to(input.dtype)
+    return per_channel((batch_variance + eps).sqrt(), x)
+
+
+def _divided(x: Tensor, denominator: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.addcmul(per_channel(bias, x), x / denominator, per_channel(weight, x))
 
 
 class _S0(torch.autograd.Function):

@@ -10,13 +10,13 @@ Half types are computed in float32 and rounded once. `out` may be an input itsel
 """
 
 from collections.abc import Callable
-from itertools import pairwise
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch  # first: it brings the OpenMP runtime that the native part then shares
 from jaxtyping import Float
 from torch import Tensor
+
+from normkit.kernels.layout import Layout, has_gaps, inverse, readable, reduced_order, row_stride, same_order
 
 try:
     from normkit import _native
@@ -113,15 +113,6 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
     loss_of_rows = _native.loss_of_rows
 
 
-class _Layout(NamedTuple):
-    """Rows in memory: `outer` × `dim` × `inner`; with `inner` = 1 rows start `stride` elements apart."""
-
-    outer: int
-    dim: int
-    inner: int
-    stride: int
-
-
 def supports(op_name: str, x: Float[Tensor, "..."], dim: int) -> str | None:
     """None if the native kernel can compute operation `op_name` of `x` along `dim`, else the reason why not."""
     if not AVAILABLE:
@@ -212,15 +203,15 @@ def logsumexp(
         total = x.new_empty(x.shape[:-1]) if out is None else out
         _run_rows(LOGSUMEXP, x, None, total, flags)
         return total
-    x, layout = _readable(x, dim)
+    x, layout = readable(x, dim)
     shape = [*x.shape]
     del shape[dim]
-    order = _reduced_order(x, dim)
+    order = reduced_order(x, dim)
     in_order = order == sorted(order)
     if out is not None and in_order and out.is_contiguous():
         total = out
     else:
-        total = x.new_empty([shape[axis] for axis in order]).permute(_inverse(order))
+        total = x.new_empty([shape[axis] for axis in order]).permute(inverse(order))
     if layout.dim == 0:
         total.fill_(-torch.inf)
     else:
@@ -272,10 +263,10 @@ def logsumexp_backward(
     e^(x − L) would carry the rounding of L, 4e-6 at |L| = 100; the sum is taken again instead.
     """
     del total
-    x, layout = _readable(x, dim)
+    x, layout = readable(x, dim)
     dx = _writable(x, layout, out)
-    factors = grad.permute(_reduced_order(x, dim)).contiguous()
-    _run(_LOGSUMEXP_BACKWARD, x, factors, dx, layout, _row_stride(dx, layout), 0)
+    factors = grad.permute(reduced_order(x, dim)).contiguous()
+    _run(_LOGSUMEXP_BACKWARD, x, factors, dx, layout, row_stride(dx, layout), 0)
     return dx if out is None or dx is out else out.copy_(dx)
 
 
@@ -304,80 +295,11 @@ def _flags(accuracy: str, masked_zero: bool, deterministic: bool, variant: str |
     )
 
 
-def _layout(x: Tensor, dim: int) -> _Layout | None:
-    """How the rows of `x` along `dim` lie in memory, if the kernels can walk them as they are."""
-    dim %= x.ndim
-    shape, strides = x.shape, x.stride()
-    if x.is_contiguous():
-        return _Layout(prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :]), shape[dim])
-    order = _memory_order(x)
-    if _is_dense(x, order):
-        place = order.index(dim)
-        outer, inner = (prod(shape[axis] for axis in axes) for axes in (order[:place], order[place + 1 :]))
-        return _Layout(outer, shape[dim], inner, shape[dim])
-    # Whole rows with gaps between them, as in x[..., :n].
-    leading = [axis for axis in range(x.ndim - 1) if shape[axis] != 1]
-    even = all(strides[a] == strides[b] * shape[b] for a, b in pairwise(leading))
-    if dim == x.ndim - 1 and strides[dim] == 1 and even and leading and strides[leading[-1]] >= shape[dim]:
-        return _Layout(prod(shape[:dim]), shape[dim], 1, strides[leading[-1]])
-    return None
-
-
-def _memory_order(x: Tensor) -> list[int]:
-    """The axes from the slowest to the fastest in memory."""
-    strides = x.stride()
-    return sorted(range(x.ndim), key=lambda axis: (-strides[axis], axis))
-
-
-def _is_dense(x: Tensor, order: list[int]) -> bool:
-    """Whether the elements fill one stretch of memory, axes nested in `order`."""
-    expected = 1
-    for axis in reversed(order):
-        if x.shape[axis] != 1:
-            if x.stride(axis) != expected:
-                return False
-            expected *= x.shape[axis]
-    return True
-
-
-def _reduced_order(x: Tensor, dim: int) -> list[int]:
-    """In which order the axes of a tensor without `dim` must lie for the kernels to write it along rows of `x`."""
-    dim %= x.ndim
-    order = _memory_order(x) if _is_dense(x, _memory_order(x)) else list(range(x.ndim))
-    return [axis - (axis > dim) for axis in order if axis != dim]
-
-
-def _inverse(order: list[int]) -> list[int]:
-    return sorted(range(len(order)), key=order.__getitem__)
-
-
-def _readable(x: Tensor, dim: int) -> tuple[Tensor, _Layout]:
-    """`x`, copied only if its rows lie in no order that the kernels can walk, and its layout."""
-    layout = _layout(x, dim)
-    if layout is None:
-        x = x.contiguous()
-        layout = _layout(x, dim)
-        assert layout is not None
-    return x, layout
-
-
-def _has_gaps(x: Tensor, layout: _Layout) -> bool:
-    return layout.inner == 1 and layout.stride != layout.dim
-
-
-def _same_order(a: Tensor, b: Tensor) -> bool:
-    return a.stride() == b.stride() or (a.is_contiguous() and b.is_contiguous())
-
-
-def _writable(x: Tensor, layout: _Layout, out: Tensor | None) -> Tensor:
+def _writable(x: Tensor, layout: Layout, out: Tensor | None) -> Tensor:
     """`out` if rows of `x` can be written there in the same order, else fresh memory of that order."""
-    if out is not None and (_same_order(out, x) or (_has_gaps(x, layout) and out.is_contiguous())):
+    if out is not None and (same_order(out, x) or (has_gaps(x, layout) and out.is_contiguous())):
         return out
-    return fresh(x, contiguous=_has_gaps(x, layout))
-
-
-def _row_stride(out: Tensor, layout: _Layout) -> int:
-    return layout.dim if out.is_contiguous() else layout.stride
+    return fresh(x, contiguous=has_gaps(x, layout))
 
 
 def fresh(x: Tensor, *, contiguous: bool = False) -> Tensor:
@@ -402,9 +324,9 @@ def _elementwise(operation: int, x: Tensor, dim: int, out: Tensor | None, flags:
         y = fresh(x) if out is None else out
         _run_rows(operation, x, None, y, flags)
         return y
-    x, layout = _readable(x, dim)
+    x, layout = readable(x, dim)
     y = _writable(x, layout, out)
-    _run(operation, x, None, y, layout, _row_stride(y, layout), flags)
+    _run(operation, x, None, y, layout, row_stride(y, layout), flags)
     return y if out is None or y is out else out.copy_(y)
 
 
@@ -413,12 +335,12 @@ def _gradient(operation: int, y: Tensor, dy: Tensor, dim: int, out: Tensor | Non
         dx = fresh(y) if out is None else out
         _run_rows(operation, y, dy, dx, flags)
         return dx
-    y, layout = _readable(y, dim)
-    if not _same_order(dy, y) or dy.dtype != y.dtype:
-        y, layout = _readable(y.contiguous(), dim) if _has_gaps(y, layout) else (y, layout)
+    y, layout = readable(y, dim)
+    if not same_order(dy, y) or dy.dtype != y.dtype:
+        y, layout = readable(y.contiguous(), dim) if has_gaps(y, layout) else (y, layout)
         dy = _empty_like(y).copy_(dy)
     dx = _writable(y, layout, out)
-    _run(operation, y, dy, dx, layout, _row_stride(dx, layout), flags)
+    _run(operation, y, dy, dx, layout, row_stride(dx, layout), flags)
     return dx if out is None or dx is out else out.copy_(dx)
 
 
@@ -449,9 +371,7 @@ def _run_rows(operation: int, a: Tensor, b: Tensor | None, out: Tensor, flags: i
     )
 
 
-def _run(
-    operation: int, a: Tensor, b: Tensor | None, out: Tensor, layout: _Layout, out_stride: int, flags: int
-) -> None:
+def _run(operation: int, a: Tensor, b: Tensor | None, out: Tensor, layout: Layout, out_stride: int, flags: int) -> None:
     _native.run(
         operation,
         STORAGE[a.dtype],

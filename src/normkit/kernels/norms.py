@@ -97,10 +97,13 @@ def quick(
     """The commonest calls at once, their checks in C++: dense float32 rows on the CPU; None for all else."""
     if native.norm_rows is None or forward_ad._current_level >= 0:
         return None
-    record = differentiable.recorded(input, residual, weight, bias)
-    if (residual is not None and residual.shape != input.shape) or (
-        out is not None and (record or out.shape != input.shape)
-    ):
+    try:
+        record = differentiable.recorded(input, residual, weight, bias)
+    except AttributeError:  # no tensor: the checks that follow say so
+        return None
+    if residual is not None and residual.shape != input.shape:
+        return None
+    if out is not None and (record or out.shape != input.shape or (prenorm and residual is None)):
         return None
     keep_sum = residual is not None and (prenorm or record)
     found = native.norm_rows(

@@ -97,6 +97,11 @@ def resnet(depth: int = 20, *, width: int = 16, in_channels: int = 3, num_classe
     Raises:
         ValueError: `depth` is not 6n + 2.
     """
+    return BasicResNet([blocks_of(depth)] * 3, width, in_channels, num_classes)
+
+
+def blocks_of(depth: int) -> int:
+    """Blocks in each of the three stages of a net of `depth` layers."""
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth is {depth}: three stages of n two-layer blocks make 6n + 2 layers (8, 14, 20, 32, …)")
-    return BasicResNet([(depth - 2) // 6] * 3, width, in_channels, num_classes)
+    return (depth - 2) // 6

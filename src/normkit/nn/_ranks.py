@@ -1,4 +1,8 @@
-"""Moments of a batch, of this process alone or over all ranks of `torch.distributed`."""
+"""Moments and sums of a batch, of this process alone or over all ranks of `torch.distributed`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -7,7 +11,17 @@ from torch import Tensor
 from normkit.kernels.moments import moments
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["moments_of", "moments_over_ranks"]
+__all__ = ["Ranks", "moments_of", "moments_over_ranks", "summation_over_ranks"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A process group as an attribute of a layer: a copy of the layer keeps the group, which cannot be copied."""
+
+    group: "dist.ProcessGroup | None"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ranks":
+        return self
 
 
 def moments_of(input: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -32,3 +46,15 @@ def moments_over_ranks(input: Tensor) -> tuple[Tensor, Tensor, int]:
     overall = (share * means).sum(0)
     spread = (share * (variances + (means - overall) ** 2)).sum(0)
     return overall, spread, int(counts.sum())
+
+
+def summation_over_ranks(group: "dist.ProcessGroup | None" = None) -> Callable[[Tensor], Tensor] | None:
+    """What adds a tensor up over the ranks of `group` (None: all); the gradient passes to every rank.
+
+    None where there is nothing to add up: no process group, or a single rank.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(group) == 1:
+        return None
+    from torch.distributed.nn.functional import all_reduce  # here, for it warns where there is no distributed build
+
+    return lambda tensor: all_reduce(tensor, group=dist.group.WORLD if group is None else group)

@@ -6,7 +6,7 @@ Source: Qiao et al. 2020, "Micro-Batch Training with Batch-Channel Normalization
 arXiv:1903.10520, section 4.2.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -18,7 +18,7 @@ from normkit.nn._maps import check_maps
 from normkit.nn._ranks import moments_of, moments_over_ranks
 from normkit.nn._running import RunningStatistics, running_dtype
 
-__all__ = ["EstBatchNorm2d", "set_estimate_speed"]
+__all__ = ["EstBatchNorm1d", "EstBatchNorm2d", "EstBatchNorm3d", "set_estimate_speed"]
 
 
 class EstBatchNorm2d(RunningStatistics):
@@ -34,7 +34,8 @@ class EstBatchNorm2d(RunningStatistics):
         eps: ε, added to σ̂².
         debias: let the first 1/r batches count alike (cumulative average), and take the first one's deviations from its
             own mean, so that the estimates are near the data from the first step on.
-        sync: average the batch's moments over all ranks of `torch.distributed` before they enter the estimates.
+        sync: average the batch's moments over all ranks of `torch.distributed` before they enter the estimates, and let
+            a speed that follows the batch size follow that of all ranks together.
         device, dtype: of the parameters.
 
     Shape:
@@ -48,6 +49,7 @@ class EstBatchNorm2d(RunningStatistics):
             move) or the input is not (B, C, H, W).
     """
 
+    space: ClassVar[int] = 2
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -65,7 +67,7 @@ class EstBatchNorm2d(RunningStatistics):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_eps("EstBatchNorm2d", eps)
+        check_eps(type(self).__name__, eps)
         self.num_features = num_features
         self.eps = eps
         self.debias = debias
@@ -87,7 +89,7 @@ class EstBatchNorm2d(RunningStatistics):
     @speed.setter
     def speed(self, speed: float | None) -> None:
         if speed is not None and not 0 <= speed <= 1:
-            raise ValueError(f"EstBatchNorm2d: speed must lie in [0, 1], got {speed}")
+            raise ValueError(f"{type(self).__name__}: speed must lie in [0, 1], got {speed}")
         self._speed = speed
         self._by_batch_size = speed is None
         self._stands_still = speed == 0
@@ -108,7 +110,7 @@ class EstBatchNorm2d(RunningStatistics):
 
     def forward(self, input: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """In training move the estimates; then normalise by them."""
-        check_maps("EstBatchNorm2d", input, self.num_features)
+        check_maps(type(self).__name__, input, self.num_features, self.space)
         if self.training:
             self._track(input)
         return estimate_norm(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
@@ -121,16 +123,16 @@ class EstBatchNorm2d(RunningStatistics):
         """
         if self._stands_still:
             raise ValueError(
-                "EstBatchNorm2d: speed is 0, so the estimates would never move; set layer.speed to a value in (0, 1], "
-                "or to None to follow the batch size"
+                f"{type(self).__name__}: speed is 0, so the estimates would never move; set layer.speed to a value in "
+                "(0, 1], or to None to follow the batch size"
             )
         return min(0.1, 0.02 * batch) if self._by_batch_size else self.estbn_moving_speed
 
     @torch.no_grad()
     def _track(self, input: Tensor) -> None:
-        speed = self.share_of(input.shape[0])
         x = input.detach()  # `no_grad` alone leaves the derivatives that go forward
         mean, variance, count = moments_over_ranks(x) if self.sync else moments_of(x)
+        speed = self.share_of(count // max(1, input.shape[2:].numel()))
         if count == 0:
             return
         old_mean = self.running_mean
@@ -152,8 +154,20 @@ class EstBatchNorm2d(RunningStatistics):
         return f"{self.num_features}, speed={self.speed}, eps={self.eps}, debias={self.debias}, sync={self.sync}"
 
 
+class EstBatchNorm1d(EstBatchNorm2d):
+    """Batch normalisation by moving estimates over sequences; arguments as `EstBatchNorm2d`. Shape: (B, C, L)."""
+
+    space = 1
+
+
+class EstBatchNorm3d(EstBatchNorm2d):
+    """Batch normalisation by moving estimates over volumes; arguments as `EstBatchNorm2d`. Shape: (B, C, D, H, W)."""
+
+    space = 3
+
+
 def set_estimate_speed(model: nn.Module, speed: float | None) -> None:
-    """Set `speed` (in [0, 1]; None: by the batch size) of every `EstBatchNorm2d` in `model`.
+    """Set `speed` (in [0, 1]; None: by the batch size) of every `EstBatchNorm1d`, `2d` or `3d` in `model`.
 
     One line of a training loop ties it to the learning rate: `set_estimate_speed(model, max(1e-3, r * lr / lr_max))`.
     The speed is one number for all channels; no shape changes.

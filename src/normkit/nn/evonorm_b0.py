@@ -6,20 +6,15 @@ Source: Liu et al. 2020, "Evolving Normalization-Activation Layers", arXiv:2004.
 """
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from normkit.functional.evonorm_b0 import evonorm_b0
-from normkit.kernels.arguments import check_eps
-from normkit.kernels.reference.evonorm import move_variance
-from normkit.nn._maps import check_maps
-from normkit.nn._ranks import moments_over_ranks
-from normkit.nn._running import RunningStatistics, running_dtype
+from normkit.nn._evonorm import EvoNormB
 
-__all__ = ["EvoNorm2dB0"]
+__all__ = ["EvoNorm1dB0", "EvoNorm2dB0", "EvoNorm3dB0"]
 
 
-class EvoNorm2dB0(RunningStatistics):
+class EvoNorm2dB0(EvoNormB):
     """y = x / max( sqrt(s²_batch + ε), v x + sqrt(s²_instance + ε) ) · γ + β; a normaliser *and* its activation.
 
     Training takes s²_batch from the batch, lets the gradient pass through it and moves `running_var` (unbiased, kept in
@@ -44,8 +39,7 @@ class EvoNorm2dB0(RunningStatistics):
         TypeError: in the call, the input is no float tensor.
     """
 
-    running_var: Tensor
-    v: nn.Parameter | None
+    slope = True
 
     def __init__(
         self,
@@ -58,52 +52,20 @@ class EvoNorm2dB0(RunningStatistics):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_eps("EvoNorm2dB0", eps)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"EvoNorm2dB0: momentum must lie in [0, 1], got {momentum}")
-        self.num_features = num_features
-        self.apply_act = apply_act
-        self.momentum = momentum
-        self.eps = eps
-        self.sync = sync
-        self.weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype))
-        slope = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype)) if apply_act else None
-        self.register_parameter("v", slope)
-        self.register_buffer("running_var", torch.ones(num_features, device=device, dtype=running_dtype(dtype)))
+        super().__init__(num_features, apply_act, momentum, eps, sync=sync, device=device, dtype=dtype)
 
-    def reset_running_stats(self) -> None:
-        """running_var = 1."""
-        self.running_var.fill_(1)
-
-    def reset_parameters(self) -> None:
-        """γ = 1, β = 0, v = 1, running_var = 1."""
-        self.reset_running_stats()
-        nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
-        if self.v is not None:
-            nn.init.ones_(self.v)
-
-    def forward(self, input: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Normalise and activate; in training, move `running_var`."""
-        check_maps("EvoNorm2dB0", input, self.num_features)
+    def _normalized(self, input: Tensor, running_var: Tensor, training: bool) -> Tensor:
         parameters = (self.weight, self.bias, self.v)
-        if self.training and self.sync and self.v is not None:
-            return evonorm_b0(input, *parameters, self._variance_over_ranks(input), training=False, eps=self.eps)
-        return evonorm_b0(input, *parameters, self.running_var, self.training, self.momentum, self.eps)
+        return evonorm_b0(input, *parameters, running_var, training, self.momentum, self.eps)
 
-    def _variance_over_ranks(self, input: Tensor) -> Tensor:
-        _, variance, count = moments_over_ranks(input)
-        if count == 1:
-            raise ValueError(
-                "EvoNorm2dB0: the batch's variance needs more than one value a channel in training, over all ranks; "
-                f"got an input of shape {tuple(input.shape)}"
-            )
-        move_variance(self.running_var, variance, count, self.momentum)
-        return variance
 
-    def extra_repr(self) -> str:
-        """The options."""
-        options = {"apply_act": self.apply_act, "momentum": self.momentum, "eps": self.eps, "sync": self.sync}
-        return ", ".join([str(self.num_features), *(f"{name}={value}" for name, value in options.items())])
+class EvoNorm1dB0(EvoNorm2dB0):
+    """EvoNorm-B0 over sequences; arguments as `EvoNorm2dB0`. Shape: (B, C, L) → the same."""
+
+    space = 1
+
+
+class EvoNorm3dB0(EvoNorm2dB0):
+    """EvoNorm-B0 over volumes; arguments as `EvoNorm2dB0`. Shape: (B, C, D, H, W) → the same."""
+
+    space = 3

@@ -27,8 +27,12 @@ paper = Paper(
     "until they are dead or linear for every input.",
     remedy="Standardise each filter's weights, normalise by slowly estimated batch statistics, then by channel groups.",
     provides=(
+        "normkit.nn.BatchChannelNorm1d",
         "normkit.nn.BatchChannelNorm2d",
+        "normkit.nn.BatchChannelNorm3d",
+        "normkit.nn.EstBatchNorm1d",
         "normkit.nn.EstBatchNorm2d",
+        "normkit.nn.EstBatchNorm3d",
         "normkit.weights.weight_standardization",
         "normkit.weights.WSConv2d",
         "normkit.functional.batch_channel_norm",

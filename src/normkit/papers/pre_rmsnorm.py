@@ -106,7 +106,7 @@ def encoder(ctx: Context) -> list[dict[str, Any]]:
     return _differences("nn.TransformerEncoder", model, torch.randn(4, 10, 64), ctx)
 
 
-@paper.run(scale="smoke", minutes=0.01)
+@paper.run(scale="smoke", minutes=0.002)
 @paper.run(scale="embedded", seeds=3, minutes=1)
 def gpt2(ctx: Context) -> list[dict[str, Any]]:
     """GPT-2 in its four forms, in three precisions, and generating; needs the extra `text`."""
@@ -119,12 +119,46 @@ def gpt2(ctx: Context) -> list[dict[str, Any]]:
     return _differences("GPT-2", model, torch.randint(256, (4, 24)), ctx)
 
 
-def _differences(name: str, model: nn.Module, x: Tensor, ctx: Context) -> list[dict[str, Any]]:
-    """max|Δ| / max|output| of every form against LayerNorm's; in bfloat16 against float32 of the same form."""
-    draw = ctx.generator()
-    for _, norm in surgery.find(model, nn.LayerNorm):  # gains and shifts that are not trivial
+FAMILIES = ("GPTNeoX", "OPT", "ViT", "Dinov2", "Phi", "StableLm", "Bloom")
+_BLOCKS = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_OTHER_NAMES = {"vocab_size": 64, "num_key_value_heads": 4, "ffn_dim": 64, "word_embed_proj_dim": 32}
+_SMALL: dict[str, Any] = _BLOCKS | _OTHER_NAMES | {"image_size": 16, "patch_size": 8}
+
+
+@paper.run(scale="smoke", minutes=0.002)
+@paper.run(scale="embedded", minutes=1)
+def families(ctx: Context) -> list[dict[str, Any]]:
+    """Other Pre-LN families of Hugging Face in both forms: relative difference in float64; needs the extra `text`."""
+    if ctx.scale == "smoke":
+        return [{"missing": "not built at smoke scale: importing transformers alone takes seconds"}]
+    try:
+        transformers = require("transformers", extra="text")
+    except MissingExtraError as error:
+        return [{"missing": str(error)}]
+    figures = []
+    for name in FAMILIES:
+        known = getattr(transformers, f"{name}Config")()
+        config = type(known)(**{key: value for key, value in _SMALL.items() if hasattr(known, key)})
+        model = getattr(transformers, f"{name}Model")(config).eval()
+        images = hasattr(config, "image_size")
+        x = {"pixel_values": torch.randn(2, 3, 16, 16)} if images else {"input_ids": torch.randint(3, 64, (2, 9))}
+        _excite(model, ctx.generator())
+        for form, rule in (("rms", PreRMSNorm()), ("crms", PreCRMSNorm())):
+            gap = convert(model, rule, example=x).max_rel_diff
+            figures.append({"family": name, "form": form, "difference": gap})
+    return figures
+
+
+def _excite(model: nn.Module, draw: torch.Generator) -> None:
+    """Gains and shifts that are not trivial."""
+    for _, norm in surgery.find(model, nn.LayerNorm):
         nn.init.normal_(norm.get_parameter("weight"), 1, 0.3, generator=draw)
         nn.init.normal_(norm.get_parameter("bias"), 0, 0.3, generator=draw)
+
+
+def _differences(name: str, model: nn.Module, x: Tensor, ctx: Context) -> list[dict[str, Any]]:
+    """max|Δ| / max|output| of every form against LayerNorm's; in bfloat16 against float32 of the same form."""
+    _excite(model, ctx.generator())
     models = {"float32": model, "float64": surgery.copy(model).double()}
     wanted = {dtype: _output(plain, x) for dtype, plain in models.items()}
     figures = []
@@ -222,6 +256,12 @@ def judge(records: Records, claim: Ledger, show: Show) -> None:
     """Same function, same training, and what it costs."""
     for model, run in (("nn.TransformerEncoder", "encoder"), ("GPT-2", "gpt2")):
         _judge_equivalence(model, records.where(run=run), claim)
+    others = records.where(run="families")
+    missing = next((r["missing"] for r in others if "missing" in r), None)
+    for form in ("rms", "crms"):
+        gap = None if missing else others.largest("difference", form=form)
+        statement = f"{', '.join(FAMILIES)} to {form}, float64: largest difference over largest output"
+        claim(statement, gap, at_most=1e-12, n=len(FAMILIES), source="section 3.1", reason=missing)
     rows = [
         [*key, *(group.largest(dtype) for dtype in ("float32", "float64", "bfloat16"))]
         for key, group in records.groups("model", "form").items()

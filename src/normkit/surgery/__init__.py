@@ -6,6 +6,7 @@ from normkit.surgery.fast_path import close_fast_path
 from normkit.surgery.find import Found, find, paths, submodule, ties
 from normkit.surgery.flow import Flow, Step, is_leaf
 from normkit.surgery.replace import replace
+from normkit.surgery.residual import Residuals, SubLayer, is_vector_norm, residuals
 from normkit.surgery.rewrite import bypass
 from normkit.surgery.tracing import call, trace
 from normkit.surgery.zero_mean import compress_reader, compress_writer, recentre
@@ -13,7 +14,9 @@ from normkit.surgery.zero_mean import compress_reader, compress_writer, recentre
 __all__ = [
     "Flow",
     "Found",
+    "Residuals",
     "Step",
+    "SubLayer",
     "bypass",
     "call",
     "close_fast_path",
@@ -23,9 +26,11 @@ __all__ = [
     "find",
     "is_activation",
     "is_leaf",
+    "is_vector_norm",
     "paths",
     "recentre",
     "replace",
+    "residuals",
     "submodule",
     "ties",
     "trace",

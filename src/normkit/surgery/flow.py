@@ -7,7 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-__all__ = ["Flow", "Step", "canonical_paths", "is_leaf"]
+__all__ = ["LAYERS", "Flow", "Step", "canonical_paths", "is_leaf"]
+
+LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+"""torch's own layers that hold sums and norms of their own: looked into where they run, closed to torch.fx."""
+
+_STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Step:
         function: of a function, the object that was called.
         arguments: of a function, its arguments that are no tensors (by keyword; positional ones by their number).
         shapes: of the tensors that came out; empty where the flow was traced without an example.
+        sources: of a module, the step that made each of its tensor arguments (by keyword; positional ones by number).
     """
 
     index: int
@@ -35,6 +41,7 @@ class Step:
     function: Callable[..., Any] | None = field(default=None, compare=False)
     arguments: dict[str | int, Any] = field(default_factory=dict, compare=False)
     shapes: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    sources: dict[str | int, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,7 @@ def is_leaf(module: nn.Module) -> bool:
     """
     if isinstance(module, torch.jit.ScriptModule):
         return True
-    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, nn.TransformerEncoder)
-    if isinstance(module, (*containers, nn.TransformerDecoder)):
+    if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Transformer, *_STACKS, *LAYERS)):
         return False
     own = type(module).__module__.startswith(("torch.nn.modules", "torch.ao.nn", "normkit.nn"))
     return own or set(module._modules) <= {"parametrizations"}

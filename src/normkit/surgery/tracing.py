@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from normkit.surgery.flow import Flow, Step, canonical_paths, is_leaf
+from normkit.surgery.flow import LAYERS, Flow, Step, canonical_paths, is_leaf
 
 __all__ = ["call", "trace"]
 
@@ -63,6 +63,11 @@ class _Recorder(TorchFunctionMode):
         found = [self.producer.get(id(tensor)) for tensor in tensors(values)]
         return tuple(dict.fromkeys(index for index in found if index is not None))
 
+    def sources(self, args: Any, kwargs: Any) -> dict[str | int, int]:
+        named = [*enumerate(args), *kwargs.items()]
+        found = {key: self.producer.get(id(value)) for key, value in named if isinstance(value, Tensor)}
+        return {key: index for key, index in found.items() if index is not None}
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
@@ -100,11 +105,11 @@ def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.
     if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
         return
     leaf = is_leaf(module)
-    entered: list[tuple[int, ...]] = []
+    entered: list[tuple[tuple[int, ...], dict[str | int, int]]] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         if leaf:
-            entered.append(recorder.reads(args, kwargs))
+            entered.append((recorder.reads(args, kwargs), recorder.sources(args, kwargs)))
             recorder.depth += 1
         else:
             recorder.callers.append(path)
@@ -114,18 +119,19 @@ def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.
             recorder.callers.pop()
             return
         recorder.depth -= 1
-        reads = entered.pop()
+        reads, sources = entered.pop()
         if not recorder.depth:
-            caller = recorder.callers[-1]
-            recorder.add(Step(len(recorder.steps), "module", type(module).__name__, path, caller, reads), output)
+            caller, name = recorder.callers[-1], type(module).__name__
+            step = Step(len(recorder.steps), "module", name, path, caller, reads, sources=sources)
+            recorder.add(step, output)
 
     yield module.register_forward_pre_hook(before, with_kwargs=True)
-    yield module.register_forward_hook(after, with_kwargs=True)
+    yield module.register_forward_hook(after, prepend=True, with_kwargs=True)  # what other hooks do is seen as well
 
 
 class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_leaf(m)
+        return is_leaf(m) or isinstance(m, LAYERS)
 
 
 def _symbolic(model: nn.Module) -> Flow:
@@ -149,7 +155,9 @@ def _step(node: torch.fx.Node, places: dict[torch.fx.Node, int], canonical: dict
     if node.op == "call_module":
         path = canonical[str(node.target)]
         caller = stack[-2][0] if len(stack) > 1 else ""
-        return Step(places[node], "module", stack[-1][1].__name__, path, caller, reads)
+        given: list[tuple[str | int, Any]] = [*enumerate(node.args), *node.kwargs.items()]
+        sources = {key: places[value] for key, value in given if isinstance(value, torch.fx.Node)}
+        return Step(places[node], "module", stack[-1][1].__name__, path, caller, reads, sources=sources)
     if node.op in ("placeholder", "output"):
         return Step(places[node], "input" if node.op == "placeholder" else "output", str(node.target), reads=reads)
     function: Callable[..., Any] | None = node.target if callable(node.target) else None

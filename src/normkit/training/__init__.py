@@ -1,28 +1,34 @@
-"""Training: one loop on Lightning Fabric, schedules, evaluation, and one reading of batches and outputs."""
+"""Training: one loop on Lightning Fabric, a language model's run, schedules, evaluation, one reading of batches."""
 
 from normkit.training.batch import Forward, call, inputs_of, output_tensor, targets_of, unwrapped
 from normkit.training.evaluate import accuracy, evaluating, mean_loss
+from normkit.training.language_model import LanguageRun, batch_statistics_loss, fit_language_model
 from normkit.training.loop import Callback, History, fit
 from normkit.training.loss import Loss, cross_entropy
 from normkit.training.parameters import parameter_groups
-from normkit.training.schedule import Schedule, warmup_cosine
+from normkit.training.schedule import Schedule, step_decay, warmup_constant, warmup_cosine
 
 __all__ = [
     "Callback",
     "Forward",
     "History",
+    "LanguageRun",
     "Loss",
     "Schedule",
     "accuracy",
+    "batch_statistics_loss",
     "call",
     "cross_entropy",
     "evaluating",
     "fit",
+    "fit_language_model",
     "inputs_of",
     "mean_loss",
     "output_tensor",
     "parameter_groups",
+    "step_decay",
     "targets_of",
     "unwrapped",
+    "warmup_constant",
     "warmup_cosine",
 ]

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from normkit.surgery.zero_mean import recentre
+from normkit.weights.random_subset import RandomSubset
 from normkit.weights.standardized_layers import WSConv1d, WSConv2d, WSConv3d, WSLinear
 from normkit.weights.weight_standardization import WeightStandardization
 from normkit.weights.zero_mean import ZeroMeanEmbedding, ZeroMeanLinear, ZeroMeanOutput
@@ -15,7 +16,7 @@ __all__ = ["bake"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
-_PARAMETRISATIONS = (WeightStandardization, ZeroMeanOutput)
+_PARAMETRISATIONS = (RandomSubset, WeightStandardization, ZeroMeanOutput)
 _PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     WSConv1d: nn.Conv1d,
     WSConv2d: nn.Conv2d,

@@ -15,7 +15,7 @@ from normkit.kernels.triton.availability import INTERPRETED
 
 @pytest.fixture
 def device() -> torch.device:
-    return torch.device("cpu" if INTERPRETED else "cuda")
+    return torch.device("cpu") if INTERPRETED or not torch.cuda.is_available() else torch.device("cuda", 0)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from normkit.kernels.triton import availability, cross_entropy, evonorm_s0, launch, norms, softmax
+from normkit.kernels.triton import availability, columns, cross_entropy, evonorm_s0, launch, norms, softmax
 
 pytest.importorskip("triton", reason="the compiler is not installed")
 from tests.kernels.triton.compilation import collected
@@ -20,7 +20,7 @@ FEW_READ = {"sum_lines", "logsumexp_pieces"}  # lines of any width; two numbers 
 
 @pytest.fixture(autouse=True)
 def _a_large_device(monkeypatch):
-    for module in (launch, norms):
+    for module in (launch, norms, columns):
         monkeypatch.setattr(module, "multiprocessors", lambda device: 132)
 
 
@@ -112,3 +112,17 @@ def test_evonorm_s0(shape, groups, architecture, dtype, monkeypatch):
     _, mean, rstd = evonorm_s0.forward(x, parameter, parameter, parameter, groups, 1e-5)
     evonorm_s0.backward(x, x, parameter, parameter, mean, rstd, groups)
     check(found, {"forward", "backward"}, wide=shape[2] % 16 == 0)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(16, 0), (48, 4), (1000, 0), (1024, 1), (4096, 0), (8192, 1)])
+def test_columns(width, groups, architecture, dtype, monkeypatch):
+    found = collected(monkeypatch, columns, architecture)
+    monkeypatch.setattr(columns, "sum_lines", lambda lines, dtypes: (lines[0, 0], lines[1, 0]))
+    x, numbers = torch.empty(600, width, dtype=dtype), torch.empty(width)
+    mask = torch.zeros(600, dtype=torch.bool)
+    _, scales, _ = columns.forward(x, numbers, numbers, groups=groups, eps=1e-5, left_out=mask, summed=True)
+    columns.forward(x, numbers, groups=groups, scales=scales)
+    columns.forward(x, groups=groups, summed=True)
+    columns.backward(x, x, numbers, numbers, scales=scales, summed=True)
+    columns.backward(x, x, scales=scales, summed=True)
+    check(found, {"forward", "backward"}, wide=False)

@@ -87,3 +87,16 @@ def test_what_is_refused_and_why(device):
     assert "class indices" in cross_entropy.supports("cross_entropy", x, x)
     assert "gradient" in cross_entropy.supports("cross_entropy", x, target, weight)
     assert "float64" in cross_entropy.supports("cross_entropy", x.double(), target)
+
+
+@pytest.mark.parametrize("how", ["anomaly", "blocking"])
+def test_who_looks_for_a_fault_gets_an_error_for_a_class_that_does_not_exist(how, device, monkeypatch):
+    if how == "blocking":
+        monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    x = normal(3, 5, dtype=torch.float32, device=device)
+    with torch.autograd.set_detect_anomaly(how == "anomaly"):
+        for wrong in (5, -1):
+            target = torch.tensor([1, wrong, -100], device=device)
+            with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds: there are 5 classes"):
+                F.cross_entropy(x, target, kernel="triton")
+        assert F.cross_entropy(x, torch.tensor([1, 4, -100], device=device), kernel="triton").isfinite()

@@ -76,3 +76,40 @@ def test_unknown_operation():
 def test_nothing_to_tune():
     with pytest.raises(RuntimeError, match="there is nothing to tune"):
         tune.tune()
+
+
+class EveryTileIsTooLarge(Stopwatch):
+    """The heuristic's tile takes a second; no other one fits the device."""
+
+    def __call__(self, call):
+        super().__call__(call)
+        if tune.tuning.trial[next(iter(tune.tuning.trial))] is not None:
+            raise RuntimeError("out of resource: shared memory")
+        return 1.0
+
+
+@needs_kernels
+def test_a_tile_that_does_not_fit_is_passed_over(table, device, monkeypatch):
+    watch = EveryTileIsTooLarge(monkeypatch, best=0)
+    found = tune.tune(["softmax"], device=device, dtypes=[torch.float32], widths=[64, 128], elements=256, measure=watch)
+    assert found == []
+    assert watch.calls > 2
+
+
+@needs_kernels
+def test_widths_are_taken_in_their_order_till_the_time_is_over(table, device, monkeypatch):
+    seen = []
+    options = {"device": device, "dtypes": [torch.float32], "elements": 256, "progress": seen.append}
+    tune.tune(["softmax"], widths=[256, 64], measure=Stopwatch(monkeypatch, best=0), **options)
+    assert seen == ["tune softmax float32 256", "tune softmax float32 64"]
+    seen.clear()
+    tune.tune(["softmax"], seconds=-1.0, measure=Stopwatch(monkeypatch, best=0), **options)
+    assert seen == []
+
+
+@needs_kernels
+def test_being_slower_by_chance_does_not_move_the_crossover(table, device, monkeypatch):
+    turn = iter([1.04, 1.0] * 100)
+    monkeypatch.setattr(tune, "_BESIDE_TORCH", {"softmax": tune._BESIDE_TORCH["softmax"]})
+    found = tune.tune_crossovers(device=device, dtypes=[torch.float32], measure=lambda call: next(turn))
+    assert found == {"softmax float32 crossover": 0}

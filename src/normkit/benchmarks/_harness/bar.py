@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 
+import torch
+
 from normkit.benchmarks._harness.setting import Scene, Shape
 
-__all__ = ["Bar", "bars_of", "large", "never_slower", "trained"]
+__all__ = ["Bar", "alone_on_gpu", "bars_of", "large", "never_slower", "quick_on_gpu", "trained"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Bar:
 
     Args:
         ratio: least median of the per-round ratios; below 1 where being that little slower is allowed.
-        to: a peer's name, another variant of the scene (`normkit/two-pass-paper`) or `copy`.
+        to: a peer's name, another variant of the scene (`normkit/two-pass-paper`) or `copy`: then the ratio is the rate
+            of necessary bytes over the copy's.
         variant: whose rows.
         mode: `fwd`, `bwd` or `fwd+bwd`.
         output: `reused` or `fresh`; None for either.
@@ -23,6 +26,8 @@ class Bar:
         case: of which inputs, as in `Scene`.
         where: of which shapes.
         out_of_cache: only where the working set is four times the last-level cache or more.
+        dtype: of the inputs.
+        latency: of the host's time for a call to a GPU, not of the device's.
     """
 
     ratio: float
@@ -34,15 +39,17 @@ class Bar:
     case: str = "normal"
     where: Callable[[Shape], bool] = lambda shape: True
     out_of_cache: bool = False
+    dtype: torch.dtype = torch.float32
+    latency: bool = False
 
-    def covers(self, scene: Scene, variant: str, cache: str) -> bool:
+    def covers(self, scene: Scene, variant: str, cache: str, *, latency: bool = False) -> bool:
         """Whether a row of `variant` in this scene, with a working set of this cache class, must reach it."""
         return (
-            (self.variant, self.mode, self.case) == (variant, scene.mode, scene.case)
+            (self.variant, self.mode, self.case, self.dtype) == (variant, scene.mode, scene.case, scene.dtype)
+            and self.latency == latency
             and self.parallel in (None, scene.threads > 1)
             and self.output in (None, scene.output)
             and (cache == "out" or not self.out_of_cache)
-            and scene.dtype.itemsize == 4
             and self.where(scene.shape)
         )
 
@@ -65,10 +72,25 @@ def never_slower(to: str = "torch") -> tuple[Bar, ...]:
     return (Bar(1 / 1.05, to=to, parallel=None), *trained(to))
 
 
-def bars_of(bars: Iterable[Bar], scene: Scene, variant: str, cache: str) -> dict[str, float]:
+def quick_on_gpu(to: str = "torch") -> Bar:
+    """What holds for every operation on a GPU: a small call (64 Ki elements) asks at most 1.1 times the host's time."""
+    return Bar(1 / 1.1, to=to, mode="fwd", where=lambda shape: prod(shape) <= 2**16, latency=True)
+
+
+def alone_on_gpu(to: str = "torch") -> tuple[Bar, ...]:
+    """What holds on a GPU where nobody else has a fused kernel: near the copy's speed, and ahead of a compiler."""
+    near_the_copy = Bar(0.8, to="copy", out_of_cache=True)
+    return quick_on_gpu(to), near_the_copy, Bar(3.0, to=to, where=_huge), Bar(1.0, to="torch.compile", where=_huge)
+
+
+def _huge(shape: Shape) -> bool:
+    return prod(shape) >= 2**22
+
+
+def bars_of(bars: Iterable[Bar], scene: Scene, variant: str, cache: str, *, latency: bool = False) -> dict[str, float]:
     """What a row must reach, by whom it is compared with; the highest of several."""
     found: dict[str, float] = {}
     for bar in bars:
-        if bar.covers(scene, variant, cache):
+        if bar.covers(scene, variant, cache, latency=latency):
             found[bar.to] = max(bar.ratio, found.get(bar.to, 0.0))
     return found

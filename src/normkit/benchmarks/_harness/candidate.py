@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -33,6 +34,12 @@ class Candidate:
         """The record's `variant`."""
         return self.peer.name
 
+    def fail(self, error: Exception) -> None:
+        """Leave it out for what it raised: a kernel or a peer may be unable to do a call, normkit itself may not."""
+        no_room = isinstance(error, torch.cuda.OutOfMemoryError)
+        self.status = "wrong" if self.name == "normkit" and not no_room else "skipped"
+        self.reason = " ".join((str(error) or type(error).__name__).split())
+
     @property
     def ours(self) -> bool:
         """Whether it is normkit's, not a peer's."""
@@ -48,12 +55,19 @@ def candidates(suite: Suite, scene: Scene, inputs: Inputs, upstream: Tensor, *, 
 def _variants(suite: Suite, scene: Scene, compiled: bool, inputs: Inputs) -> list[Peer]:
     ours = [Peer("normkit", suite.public, writes_out=suite.writes_out)]
     if scene.kernels and suite.op in operations():
-        ours += [_forced(suite, name) for name in (*operations()[suite.op].implementations, "reference")]
+        ours += [_forced(suite, name) for name in _kernels(suite.op, scene.device)]
     ours = [each for each in ours if _takes_part(each, scene, inputs)]
     peers = [peer for peer in suite.peers if _takes_part(peer, scene, inputs)]
-    if compiled and scene.output == "fresh":
+    if (compiled or (scene.device == "cuda" and scene.kernels)) and scene.output == "fresh":
+        torch.compiler.reset()  # else shape after shape fills the cache of compiled code, and the next one runs eager
         peers.append(Peer("torch.compile", torch.compile(suite.peers[0].call, dynamic=False)))
     return ours + peers
+
+
+def _kernels(op: str, device: str) -> tuple[str, ...]:
+    """The kernels to time one by one: on a GPU those that are made for it."""
+    known = operations()[op].implementations
+    return tuple(name for name in known if name == "triton") if device == "cuda" else (*known, "reference")
 
 
 def _forced(suite: Suite, name: str) -> Peer:
@@ -69,19 +83,22 @@ def _forced(suite: Suite, name: str) -> Peer:
 
 
 def _takes_part(peer: Peer, scene: Scene, inputs: Inputs) -> bool:
-    fits = peer.largest is None or inputs[0].numel() <= peer.largest
+    fits = (peer.largest is None or inputs[0].numel() <= peer.largest) and peer.device in (None, scene.device)
     return fits and (peer.writes_out or scene.output == "fresh") and (peer.differentiable or scene.mode == "fwd")
 
 
 def _candidate(scene: Scene, peer: Peer, inputs: Inputs, upstream: Tensor) -> Candidate:
-    prepared = peer.prepare(inputs) if peer.prepare else inputs
+    found = Candidate(peer, inputs, lambda: None)
+    if peer.requires and find_spec(peer.requires) is None:
+        found.status, found.reason = "skipped", f"{peer.requires} is not installed"
+        return found
     makers = {"fwd": _forward, "bwd": _backward, "fwd+bwd": _both}
     try:
-        return Candidate(peer, prepared, makers[scene.mode](peer, scene, prepared, upstream))
-    except (RuntimeError, ValueError, TypeError) as error:
-        # A kernel or a peer may be unable to do a call; the public function may not.
-        status: Status = "wrong" if peer.name == "normkit" else "skipped"
-        return Candidate(peer, prepared, lambda: None, status=status, reason=" ".join(str(error).split()))
+        found.inputs = peer.prepare(inputs) if peer.prepare else inputs
+        found.run = makers[scene.mode](peer, scene, found.inputs, upstream)
+    except Exception as error:  # a compiler's, a driver's: whatever it is, the others are timed
+        found.fail(error)
+    return found
 
 
 def _forward(peer: Peer, scene: Scene, inputs: Inputs, upstream: Tensor) -> Callable[[], object]:

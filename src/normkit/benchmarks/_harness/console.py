@@ -8,9 +8,10 @@ from normkit.benchmarks._harness.crossover import Crossover
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.tune import Tuned
+from normkit.benchmarks._harness.tune_gpu import GpuTuned
 from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
 
-__all__ = ["print_changes", "print_crossovers", "print_table", "print_tuned"]
+__all__ = ["print_changes", "print_crossovers", "print_table", "print_tuned", "print_tuned_gpu"]
 
 _LEGEND = (
     "copy: rate of necessary bytes over an ordinary copy's · ULP: largest error, units in the last place\n"
@@ -103,3 +104,18 @@ def print_crossovers(found: Iterable[Crossover], console: Console) -> None:
     _print(
         console, "native: torch's time over the native kernel's; default: the quicker one's over the public function's."
     )
+
+
+def print_tuned_gpu(found: GpuTuned, console: Console) -> None:
+    """Print the tiles and crossovers that were found on the GPU and where they are kept, or why there are none."""
+    if found.table is None:
+        _print(console, f"GPU: nothing was measured: {found.skipped}")
+        return
+    _print(console, "Tiles of the GPU kernels\n", style="bold")
+    for tile in found.tiles:
+        shape = f"{tile['ROWS']}×{tile['BLOCK']}, {tile['num_warps']} warps"
+        _print(console, f"  {tile['key']:<42}{shape:<24}{tile['ratio']:>6.2f} of the time before")
+    _print(console, "\nElements from which on they are called\n", style="bold")
+    for name, elements in found.crossovers.items():
+        _print(console, f"  {name.removesuffix(' crossover'):<42}{elements:>10}")
+    _print(console, f"kept in {found.table}; from now on every process here takes them.")

@@ -31,6 +31,7 @@ def machine() -> dict[str, Any]:
         "triton": _version("triton"),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "driver": _driver(),
+        "clocks": _clocks(),
         "normkit": __version__,
         "git": _commit(),
     }
@@ -70,9 +71,28 @@ def _version(package: str) -> str | None:
 
 
 def _driver() -> str | None:
+    """The GPU driver's version, as its own tool says it, or the file of its kernel module."""
+    if said := _gpu_says("driver_version"):
+        return said["driver_version"]
     version = Path("/proc/driver/nvidia/version")
-    found = re.search(r"Module\s+(\S+)", version.read_text()) if version.exists() else None
+    found = re.search(r"Module.*?\s(\d[\d.]*)", version.read_text()) if version.exists() else None
     return found[1] if found else None
+
+
+def _clocks() -> dict[str, str]:
+    """The GPU's clocks now and at most, its limit of power and its temperature; empty where there is none."""
+    fields = ("clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", "power.limit", "temperature.gpu")
+    return _gpu_says(*fields)
+
+
+def _gpu_says(*fields: str) -> dict[str, str]:
+    """What nvidia-smi says of the first GPU; empty where it is not there."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader", "--id=0"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(zip(fields, map(str.strip, done.stdout.strip().split(",")), strict=False))
 
 
 def _commit() -> str | None:

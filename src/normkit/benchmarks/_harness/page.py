@@ -54,10 +54,14 @@ def page(table: Table) -> Report:
 
 
 def roofline(table: Table) -> Any:
-    """Rate of necessary bytes (GB/s) over the size of the input, forward, one thread, with the copies as the roof."""
+    """Rate of necessary bytes (GB/s) over the size of the input, forward, with the copies as the roof.
+
+    Of one thread of the processor, or of the GPU where that alone was measured.
+    """
+    device = "cuda" if table.device == "cuda" else "cpu"
     figure, axes = new_figure(7.2, 4.2)
     rows = [record for record in table if record.mode == "fwd" and record.gbps is not None and record.threads == 1]
-    rows = [record for record in rows if record.dtype == "float32"]
+    rows = [record for record in rows if record.dtype == "float32" and record.device == device]
     roofs = [record for record in rows if record.variant.startswith("copy")]
     for variant, color in (("copy", COLORS["muted"]), ("copy/streaming", COLORS["watch"])):
         _line(axes, [record for record in roofs if record.variant == variant], variant, color)

@@ -17,13 +17,15 @@ def is_ours(variant: str) -> bool:
 class Record:
     """What was measured of one variant in one scene.
 
-    Times are nanoseconds per call, `bytes` the necessary bytes of a call, `gbps` those over the median time in
-    10⁹ bytes a second, `copy_fraction` the median over rounds of this rate over the rate of an ordinary copy in the
-    same round. `ratio_median` is the time of the peer `ratio_to` over this variant's: above 1 this variant is faster;
-    `ratio_ci` is its bootstrap 95 % interval. `max_ulp` is the largest error in units in the last place against
-    float64. `bar` is the least ratio that the suite promises for such a row and `met` whether it was reached (None
-    where none was promised or the row is too noisy to say that it was missed). A row that is `wrong` or `skipped`
-    carries no times and says why in `reason`.
+    Times are nanoseconds per call. `clock` says what was timed: the `thread`'s CPU time, the `wall` clock, the
+    `device`'s own time, or on a GPU besides the `host`: the latency of a call that waits for nothing. `bytes` are the
+    necessary bytes of a call, `gbps` those over the median time in 10⁹ bytes a second, `copy_fraction` the median
+    over rounds of this rate over the rate of an ordinary copy in the same round. `ratio_median` is the time of the
+    peer `ratio_to` over this variant's: above 1 this variant is faster (against `copy` it is the ratio of those
+    rates); `ratio_ci` is its bootstrap 95 % interval. `max_ulp` is the largest error in units in the last place
+    against float64. `bar` is the least ratio that the suite promises for such a row and `met` whether it was reached
+    (None where none was promised or the row is too noisy to say that it was missed). A row that is `wrong` or
+    `skipped` carries no times and says why in `reason`.
     """
 
     op: str
@@ -49,6 +51,8 @@ class Record:
     met: bool | None = None
     status: Status = "ok"
     reason: str = ""
+    device: str = "cpu"
+    clock: str | None = None
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> "Record":
@@ -78,6 +82,8 @@ class Record:
             self.threads,
             self.mode,
             self.output,
+            self.device,
+            self.clock == "host",
             self.ratio_to,
         )
 

@@ -19,7 +19,8 @@ def copies(source: Shaped[Tensor, "*shape"], threads: int) -> Mapping[str, Calla
     """Calls that copy `source` into memory of its own that has been touched before.
 
     `copy` is torch's copy by ordinary stores. `copy/streaming` is the C library's `memmove`, which stores past the
-    cache from a size of its own choice upwards; it knows one thread only, so it is left out with more.
+    cache from a size of its own choice upwards; it knows one thread only, so it is left out with more. On a GPU `copy`
+    is the device's own copy from memory to memory.
     """
     target = torch.empty_like(source).copy_(source)
     found: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(source)}
@@ -45,14 +46,23 @@ def caches() -> dict[str, int]:
     return found
 
 
-def last_level_bytes(cores: int) -> int:
-    """The last-level cache in bytes, no more than 8 MiB per core: virtual machines report one that others use too."""
+def last_level_bytes(cores: int, device: str = "cpu") -> int:
+    """The last-level cache in bytes: a GPU's L2, or a processor's, no more than 8 MiB per core of it.
+
+    Virtual machines report one that others use too.
+    """
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size)
     reported = caches().values()
     return min(max(reported, default=_MOST_PER_CORE), _MOST_PER_CORE * cores)
 
 
-def cache_class(working_set: int, cores: int) -> str:
-    """`in` (≤ 256 KiB), `out` (≥ 4 × the last-level cache) or `l3` (between) for so many bytes read and written."""
-    if working_set <= _IN_CACHE:
+def cache_class(working_set: int, cores: int, device: str = "cpu") -> str:
+    """`in`, `out` (≥ 4 × the last-level cache) or `l3` (between) for so many bytes read and written.
+
+    `in` is up to 256 KiB on a processor, up to half of the L2 cache on a GPU.
+    """
+    last_level = last_level_bytes(cores, device)
+    if working_set <= (last_level // 2 if device == "cuda" else _IN_CACHE):
         return "in"
-    return "out" if working_set >= 4 * last_level_bytes(cores) else "l3"
+    return "out" if working_set >= 4 * last_level else "l3"

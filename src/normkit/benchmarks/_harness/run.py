@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,19 +13,35 @@ from normkit.benchmarks._harness.machine import machine
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.roof import cache_class
 from normkit.benchmarks._harness.scene import Effort, time_scene
-from normkit.benchmarks._harness.suite import Suite
+from normkit.benchmarks._harness.suite import Scene, Suite
 from normkit.benchmarks._harness.table import Table
 from normkit.listing import modules
 
-__all__ = ["bench", "suites"]
+__all__ = ["bench", "devices", "suites", "why_no_gpu"]
 
 _DEVICES = ("cpu", "cuda", "all")
+_TIME_OVER = "the time that was given was over"
 
 
-def suites() -> list[Suite]:
-    """Every suite, found by listing `normkit.benchmarks`: those that a person feels first."""
+def suites(names: str | Iterable[str] | None = None) -> list[Suite]:
+    """Every suite, or those of the operations or families named, found by listing: those that a person feels first.
+
+    Raises:
+        ValueError: no operation and no family bears a name; says which there are.
+    """
     found = [module.suite for module in modules("normkit.benchmarks") if hasattr(module, "suite")]
-    return sorted(found, key=lambda suite: (suite.family != "step", suite.family, suite.op))
+    every = sorted(found, key=lambda suite: (suite.family != "step", suite.family, suite.op))
+    if names is None:
+        return every
+    wanted = [names] if isinstance(names, str) else list(names)
+    operations = {suite.op for suite in every}
+    known = operations | {suite.family for suite in every}
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
+    return [
+        suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
+    ]
 
 
 def bench(
@@ -35,6 +52,7 @@ def bench(
     out: str | Path | None = None,
     threads: Sequence[int] | None = None,
     compiled: bool = False,
+    minutes: float | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Table:
@@ -46,11 +64,14 @@ def bench(
 
     Args:
         names: operations or families (`softmax`, `norm`, …); all by default.
-        device: `cpu`, `cuda` or `all`. Without a GPU `cuda` gives records with status `skipped` and the reason.
+        device: `cpu`, `cuda` (the current one) or `all`. Without a GPU `cuda` gives records with status `skipped` and
+            the reason. A GPU is timed by its own events, and the host's time for a call apart from that.
         quick: few sizes and few rounds, for a first look.
         out: a folder for `bench.json`, the roofline and `report.html`.
         threads: thread counts of the kernels' view; one and all by default.
-        compiled: time `torch.compile` of the first peer too (needs a compiler; slow to start).
+        compiled: time `torch.compile` of the first peer too (needs a compiler; slow to start). On a GPU large forward
+            passes are compared with it in any case.
+        minutes: begin no setting after so many; what is left out is a record with status `skipped`.
         seed: of inputs, rounds and bootstrap.
         progress: called with one line of text before each setting.
 
@@ -58,37 +79,34 @@ def bench(
         The table; iterate it for `Record`s, `to_dict()` is the JSON object.
 
     Raises:
-        ValueError: an unknown name or device, or a thread count below one.
+        ValueError: an unknown name or device, a thread count below one, or no minutes at all.
     """
     start = time.perf_counter()
-    chosen = _chosen(names)
-    if device not in _DEVICES:
-        raise ValueError(f"device must be one of {', '.join(_DEVICES)}, got {device!r}")
+    chosen, kinds = suites(names), devices(device)
     counts = _thread_counts(threads)
+    if minutes is not None and not minutes > 0:
+        raise ValueError(f"minutes must be more than 0, got {minutes}")
+    deadline = math.inf if minutes is None else start + 60 * minutes
     records: list[Record] = []
-    if device in ("cpu", "all"):
-        records += _on_cpu(chosen, counts, quick, compiled, seed, progress or (lambda line: None))
-    if device in ("cuda", "all"):
-        records += [_skipped(suite, _why_no_gpu()) for suite in chosen]
+    if "cpu" in kinds:
+        records += _on_cpu(chosen, counts, quick, compiled, seed, progress or (lambda line: None), deadline)
+    if "cuda" in kinds:
+        records += _on_gpu(chosen, quick, compiled, seed, progress or (lambda line: None), deadline)
     table = Table(tuple(records), machine(), device, time.perf_counter() - start)
     if out is not None:
         table.save(out)
     return table
 
 
-def _chosen(names: str | Iterable[str] | None) -> list[Suite]:
-    every = suites()
-    if names is None:
-        return every
-    wanted = [names] if isinstance(names, str) else list(names)
-    known = {suite.op for suite in every} | {suite.family for suite in every}
-    for name in wanted:
-        if name not in known:
-            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
-    operations = {suite.op for suite in every}
-    return [
-        suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
-    ]
+def devices(device: str) -> tuple[str, ...]:
+    """The kinds of device that `device` stands for.
+
+    Raises:
+        ValueError: it is neither `cpu` nor `cuda` nor `all`.
+    """
+    if device not in _DEVICES:
+        raise ValueError(f"device must be one of {', '.join(_DEVICES)}, got {device!r}")
+    return ("cpu", "cuda") if device == "all" else (device,)
 
 
 def _thread_counts(threads: Sequence[int] | None) -> tuple[int, ...]:
@@ -98,6 +116,10 @@ def _thread_counts(threads: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(counts)
 
 
+def _effort(quick: bool) -> Effort:
+    return Effort(short_rounds=15, long_rounds=5, min_seconds=2e-4, retries=0) if quick else Effort()
+
+
 def _on_cpu(
     chosen: list[Suite],
     threads: tuple[int, ...],
@@ -105,35 +127,73 @@ def _on_cpu(
     compiled: bool,
     seed: int,
     progress: Callable[[str], None],
+    deadline: float,
 ) -> list[Record]:
-    effort = Effort(short_rounds=15, long_rounds=5, min_seconds=2e-4, retries=0) if quick else Effort()
     records: list[Record] = []
     for suite in chosen:
         for scene in suite.scenes(threads, quick=quick):
-            shape = "×".join(map(str, scene.shape))
-            progress(f"{suite.op} {shape} {scene.mode}, {scene.threads} thread{'s' * (scene.threads > 1)}")
-            records += time_scene(suite, scene, effort=effort, compiled=compiled, seed=seed)
+            if time.perf_counter() > deadline:
+                records.append(_skipped(suite, scene, _TIME_OVER))
+                continue
+            progress(f"{_named(suite, scene)}, {scene.threads} thread{'s' * (scene.threads > 1)}")
+            records += time_scene(suite, scene, effort=_effort(quick), compiled=compiled, seed=seed)
     return records
 
 
-def _why_no_gpu() -> str:
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
-        return "torch sees no CUDA device" + ("" if built else f" (torch {torch.__version__} is built without CUDA)")
-    return "the stopwatch of `normkit bench` does not time GPUs yet; the GPU kernels are there and tested, not timed"
+def _on_gpu(
+    chosen: list[Suite], quick: bool, compiled: bool, seed: int, progress: Callable[[str], None], deadline: float
+) -> list[Record]:
+    if why := why_no_gpu():
+        first = (next(suite.gpu_scenes(quick=True)) for suite in chosen)
+        return [_skipped(suite, scene, why) for suite, scene in zip(chosen, first, strict=True)]
+    effort = replace(_effort(quick), short_rounds=15 if quick else 30)  # a device has no other processes
+    records: list[Record] = []
+    for suite in chosen:
+        for scene in suite.gpu_scenes(quick=quick):
+            if time.perf_counter() > deadline:
+                records.append(_skipped(suite, scene, _TIME_OVER))
+                continue
+            progress(f"{_named(suite, scene)}, {scene.device}")
+            records += _fitting(suite, scene, effort, compiled, seed)
+    return records
 
 
-def _skipped(suite: Suite, reason: str) -> Record:
-    shape = suite.quick_shapes[0]
+def _fitting(suite: Suite, scene: Scene, effort: Effort, compiled: bool, seed: int) -> list[Record]:
+    """The records of a scene; one that the device's memory does not hold is left out. Nothing stays behind in it."""
+    try:
+        return time_scene(suite, scene, effort=effort, compiled=compiled, seed=seed)
+    except torch.cuda.OutOfMemoryError as error:
+        return [_skipped(suite, scene, " ".join(str(error).split()))]
+    finally:
+        torch.cuda.empty_cache()
+
+
+def _named(suite: Suite, scene: Scene) -> str:
+    return f"{suite.op} {'×'.join(map(str, scene.shape))} {scene.mode}"
+
+
+def why_no_gpu() -> str:
+    """Why nothing can be timed on a GPU; empty where it can."""
+    if torch.cuda.is_available():
+        return ""
+    return "torch sees no CUDA device" + (
+        "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
+    )
+
+
+def _skipped(suite: Suite, scene: Scene, reason: str) -> Record:
+    copied = 2 * scene.dtype.itemsize * math.prod(scene.shape)
+    known = scene.device == "cpu" or not why_no_gpu()
     return Record(
         op=suite.op,
         variant="normkit",
-        shape=list(shape),
-        dtype="float32",
-        threads=1,
-        mode="fwd",
-        cache=cache_class(8 * math.prod(shape), os.cpu_count() or 1),
-        output="fresh",
+        shape=list(scene.shape),
+        dtype=str(scene.dtype).removeprefix("torch."),
+        threads=scene.threads,
+        mode=scene.mode,
+        cache=cache_class(copied, os.cpu_count() or 1, scene.device if known else "cpu"),
+        output=scene.output,
+        device=scene.device,
         status="skipped",
         reason=reason,
     )

@@ -1,9 +1,9 @@
 """Time one scene of one suite: build the calls, check them, run the rounds, write the records."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,97 +11,41 @@ from torch import Tensor
 
 from normkit.benchmarks._harness.bar import bars_of
 from normkit.benchmarks._harness.candidate import Candidate, candidates
-from normkit.benchmarks._harness.contention import contention
 from normkit.benchmarks._harness.correctness import Truth
-from normkit.benchmarks._harness.record import Record, is_ours
-from normkit.benchmarks._harness.roof import cache_class, copies
+from normkit.benchmarks._harness.measured import Effort, Measured, measure
+from normkit.benchmarks._harness.record import Record
+from normkit.benchmarks._harness.roof import cache_class
 from normkit.benchmarks._harness.suite import Inputs, Scene, Suite
-from normkit.benchmarks._harness.timing import Ratio, Timings, clock_for, interleaved
+from normkit.benchmarks._harness.timing import Ratio, Timings
 from normkit.benchmarks._harness.verdict import judge
 
 __all__ = ["Effort", "time_scene"]
-
-_NOISY = 0.15
-_WAITING = 0.05  # of the wall time, summed over threads
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure: rounds for calls under 1 ms and for longer ones, least seconds of one measurement."""
-
-    short_rounds: int = 60
-    long_rounds: int = 9
-    min_seconds: float = 1e-3
-    retries: int = 1
 
 
 def time_scene(suite: Suite, scene: Scene, *, effort: Effort, compiled: bool = False, seed: int = 0) -> list[Record]:
     """All records of one scene; variants that are wrong or impossible are among them with their reason."""
     suite = suite.called_as(scene)
-    with _threads(scene.threads), torch.set_grad_enabled(scene.mode != "fwd"):
+    with _threads(scene.threads), _float32(), torch.set_grad_enabled(scene.mode != "fwd"):
         inputs = suite.make(scene, seed)
-        upstream = _upstream(suite, inputs, seed)
+        upstream = _upstream(suite, scene, inputs, seed)
         found = candidates(suite, scene, inputs, upstream, compiled=compiled)
         judge(found, Truth(suite, scene, inputs, upstream), scene, upstream)
-        measured = _time(found, inputs, scene, effort, seed)
+        measured = measure(found, inputs, scene, effort, seed)
     return _records(suite, scene, found, inputs, measured)
 
 
-def _upstream(suite: Suite, inputs: Inputs, seed: int) -> Tensor:
-    """The gradient that arrives from above: random normal numbers of the output's shape."""
+def _upstream(suite: Suite, scene: Scene, inputs: Inputs, seed: int) -> Tensor:
+    """The gradient that arrives from above: random normal numbers of the output's shape; none in a forward scene."""
+    if scene.mode == "fwd":
+        return inputs[0].new_empty(0)
     with torch.no_grad():
         shape, dtype = (output := suite.peers[0].call(*inputs)).shape, output.dtype
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1)).to(dtype)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """The times of a scene, and how long its threads waited for a core while they were taken."""
-
-    timings: Timings
-    waiting: float
-
-    def doubt(self, ratio: Ratio) -> str:
-        """Why a ratio is not to be believed; empty if it is."""
-        if self.waiting > _WAITING:
-            return f"other processes took the cores: the threads waited for one {self.waiting:.0%} of the time"
-        wide = ratio.high > ratio.median * (1 + _NOISY) or ratio.low < ratio.median * (1 - _NOISY)
-        return "the interval of the ratio is wider than ±15 %: measure on a quieter machine" if wide else ""
-
-
-def _time(found: list[Candidate], inputs: Inputs, scene: Scene, effort: Effort, seed: int) -> _Measured | None:
-    """Time what is right, the copies among it; None where nothing of ours is right. What is in doubt is timed again."""
-    calls = {each.name: each.run for each in found if each.status == "ok"}
-    ours = [each for each in found if each.ours and each.status == "ok"]
-    if not ours:
-        return None
-    calls |= copies(inputs[0], scene.threads)
-    clock = clock_for(scene.threads)
-    rounds = effort.short_rounds if _seconds(ours[0].run, clock) < 1e-3 else effort.long_rounds
-    for attempt in range(effort.retries + 1):
-        again = 2**attempt * rounds
-        with contention() as waiting:
-            timings = interleaved(calls, rounds=again, min_seconds=effort.min_seconds, seed=seed + attempt, clock=clock)
-        # One thread is timed by its own CPU time, in which waiting for a core does not count.
-        measured = _Measured(timings, waiting.share if scene.threads > 1 else 0.0)
-        if not any(measured.doubt(timings.ratio(peer, ours[0].name)) for peer in _peers(timings)):
-            break
-    return measured
-
-
-def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    call()
-    start = clock()
-    call()
-    return clock() - start
-
-
-def _peers(timings: Timings) -> list[str]:
-    return [name for name in timings if not is_ours(name) and not name.startswith("copy")]
+    generator = torch.Generator(scene.place).manual_seed(seed + 1)
+    return torch.randn(shape, generator=generator, device=scene.place).to(dtype)
 
 
 def _records(
-    suite: Suite, scene: Scene, found: list[Candidate], inputs: Inputs, measured: _Measured | None
+    suite: Suite, scene: Scene, found: list[Candidate], inputs: Inputs, measured: Sequence[Measured]
 ) -> list[Record]:
     copied = 2 * inputs[0].numel() * inputs[0].element_size()
     blank = Record(
@@ -111,33 +55,41 @@ def _records(
         dtype=str(scene.dtype).removeprefix("torch."),
         threads=scene.threads,
         mode=scene.mode,
-        cache=cache_class(copied, os.cpu_count() or 1),
+        cache=cache_class(copied, os.cpu_count() or 1, scene.device),
         output=scene.output,
+        device=scene.device,
         bytes=suite.necessary_bytes(scene, inputs),
     )
-    timings = measured.timings if measured else None
     records: list[Record] = []
-    for candidate in found:
-        row = replace(blank, variant=candidate.name, max_ulp=candidate.error)
-        if measured is None or timings is None or candidate.name not in timings.seconds:
-            records.append(_not_timed(row, candidate))
-        elif candidate.ours and _peers(timings):
-            timed = _with_times(row, timings, copied)
-            bars = bars_of(suite.bars, scene, candidate.name, blank.cache)
-            others = [name for name in bars if name in timings.seconds and name not in _peers(timings)]
-            records += [_with_ratio(timed, measured, other, bars.get(other)) for other in _peers(timings) + others]
-        else:
-            records.append(_with_times(row, timings, copied))
-    if timings is not None:
-        roofs = [replace(blank, variant=name, bytes=copied) for name in timings if name.startswith("copy")]
-        records += [_with_times(roof, timings, copied) for roof in roofs]
-    return records
+    for times in measured:
+        # The host of a GPU moves no bytes: its time for a call says nothing of a rate.
+        line = replace(blank, clock=times.clock, bytes=None if times.clock == "host" else blank.bytes)
+        for each in found:
+            records += _timed(suite, scene, replace(line, variant=each.name, max_ulp=each.error), times, copied)
+        roofs = [replace(line, variant=name, bytes=copied) for name in times.timings if name.startswith("copy")]
+        records += [_with_times(roof, times.timings, copied) for roof in roofs]
+    rest = (_not_timed(replace(blank, variant=each.name, max_ulp=each.error), each, measured) for each in found)
+    return records + [row for row in rest if row is not None]
 
 
-def _not_timed(row: Record, candidate: Candidate) -> Record:
-    if candidate.status == "ok":
-        return replace(row, status="skipped", reason="no variant of normkit was right, so nothing was timed")
-    return replace(row, status=candidate.status, reason=candidate.reason)
+def _not_timed(row: Record, candidate: Candidate, measured: Sequence[Measured]) -> Record | None:
+    """The row of a candidate that has no times; None for one that has."""
+    if candidate.status != "ok":
+        return replace(row, status=candidate.status, reason=candidate.reason)
+    return None if measured else replace(row, status="skipped", reason="no variant of normkit was right")
+
+
+def _timed(suite: Suite, scene: Scene, row: Record, measured: Measured, copied: int) -> list[Record]:
+    """The rows of one variant by one clock: one a peer for ours, one for a peer."""
+    timings, peers = measured.timings, measured.peers
+    if row.variant not in timings.seconds:
+        return []
+    timed = _with_times(row, timings, copied)
+    if not (row.ours and peers):
+        return [timed]
+    bars = bars_of(suite.bars_of(scene), scene, row.variant, row.cache, latency=measured.clock == "host")
+    others = [name for name in bars if name in timings.seconds and name not in peers]
+    return [_with_ratio(timed, measured, other, bars.get(other), copied) for other in peers + others]
 
 
 def _with_times(row: Record, timings: Timings, copied: int) -> Record:
@@ -159,8 +111,10 @@ def _with_times(row: Record, timings: Timings, copied: int) -> Record:
     )
 
 
-def _with_ratio(row: Record, measured: _Measured, peer: str, bar: float | None) -> Record:
+def _with_ratio(row: Record, measured: Measured, peer: str, bar: float | None, copied: int) -> Record:
     ratio = measured.timings.ratio(peer, row.variant)
+    if peer == "copy" and row.bytes is not None:
+        ratio = Ratio(*(each * row.bytes / copied for each in ratio))  # of rates, not of times
     doubt = measured.doubt(ratio)
     return replace(
         row,
@@ -189,3 +143,17 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """A GPU's convolutions multiply float32 as float32, not rounded to ten bits, or they would fail the check."""
+    if not torch.backends.cudnn.is_available():
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -24,6 +24,7 @@ class Scene:
         dtype: of the inputs.
         case: `normal` for random normal inputs, else the name of one of the suite's own `cases`.
         kernels: whether the operation's kernels are timed one by one besides the public function.
+        device: `cpu` or `cuda`, the current one.
     """
 
     shape: Shape
@@ -33,6 +34,12 @@ class Scene:
     dtype: torch.dtype = torch.float32
     case: str = "normal"
     kernels: bool = False
+    device: str = "cpu"
+
+    @property
+    def place(self) -> torch.device:
+        """Where the inputs lie."""
+        return torch.device(self.device)
 
 
 @dataclass(frozen=True)

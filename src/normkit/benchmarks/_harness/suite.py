@@ -41,6 +41,8 @@ class Peer:
         differentiable: whether autograd passes through it.
         largest: elements of the first input above which the peer is left out (one that takes minutes helps nobody).
         prepare: what the inputs become before the clock runs, for a peer with its own tensors.
+        device: the kind of device that it is made for; None for any.
+        requires: a package that it needs; without it the peer is left out with the reason.
         same: whether it computes the same function. One that does not is there for its cost (what a network would pay
             for the layer that it has today) and is not checked.
     """
@@ -51,6 +53,8 @@ class Peer:
     differentiable: bool = True
     largest: int | None = None
     prepare: Callable[[Inputs], Inputs] | None = None
+    device: str | None = None
+    requires: str | None = None
     same: bool = True
 
 
@@ -79,6 +83,8 @@ class Suite:
         most_gradient_ulp: the same of its gradients.
         forward: whether the kernels' view is shown (a training step has none).
         bars: the ratios that its rows must reach.
+        on_gpu: the settings on a GPU; the user's view of the CPU where the suite names none.
+        bars_on_gpu: the ratios that rows of a GPU must reach.
     """
 
     op: str
@@ -103,6 +109,8 @@ class Suite:
     most_gradient_ulp: float = 256.0
     forward: bool = True
     bars: tuple[Bar, ...] = ()
+    on_gpu: tuple[Scene, ...] = ()
+    bars_on_gpu: tuple[Bar, ...] = ()
 
     @property
     def output(self) -> str:
@@ -116,6 +124,17 @@ class Suite:
             yield Scene(shape, most, "fwd+bwd", "fresh")
         if self.forward:
             yield from self._kernel_view(threads, self.quick_shapes if quick else self.shapes, quick)
+
+    def gpu_scenes(self, *, quick: bool = False) -> Iterator[Scene]:
+        """The settings on a GPU, or with `quick` one of them in the size of a test."""
+        if quick:
+            yield Scene(self.quick_shapes[0], mode="fwd" if self.forward else "fwd+bwd", device="cuda")
+            return
+        yield from self.on_gpu or (Scene(shape, mode="fwd+bwd", device="cuda") for shape in self.user_shapes)
+
+    def bars_of(self, scene: Scene) -> tuple[Bar, ...]:
+        """The bars that stand for the scene's kind of device."""
+        return self.bars_on_gpu if scene.device == "cuda" else self.bars
 
     def _kernel_view(self, threads: tuple[int, ...], shapes: tuple[Shape, ...], quick: bool) -> Iterator[Scene]:
         for count in threads:
@@ -153,7 +172,8 @@ class Suite:
 
     def make(self, scene: Scene, seed: int) -> Inputs:
         """The inputs of a scene."""
-        inputs = self.inputs(scene.shape, torch.Generator().manual_seed(seed))
+        with scene.place:
+            inputs = self.inputs(scene.shape, torch.Generator(scene.place).manual_seed(seed))
         if build := self._case(scene).build:
             inputs = (build(scene.shape), *inputs[1:])
         return tuple(each.to(scene.dtype) if each.is_floating_point() else each for each in inputs)

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-__all__ = ["Ratio", "Timing", "Timings", "clock_for", "interleaved", "ratio_of"]
+__all__ = ["Measure", "Ratio", "Timing", "Timings", "between", "clock_for", "interleaved", "ratio_of"]
 
 Clock = Callable[[], float]
+Measure = Callable[[Callable[[], object], int], float]
+"""Makes a call so many times in a row and says how many seconds they took together."""
 
 _RESAMPLES = 1000
 _LONGEST_BATCH = 100_000
@@ -96,6 +98,18 @@ def clock_for(threads: int) -> Clock:
     return time.thread_time if threads == 1 else time.perf_counter
 
 
+def between(clock: Clock) -> Measure:
+    """Calls are timed from one reading of the clock to the next."""
+
+    def measure(call: Callable[[], object], calls: int) -> float:
+        start = clock()
+        for _ in range(calls):
+            call()
+        return max(clock() - start, 1e-9)
+
+    return measure
+
+
 def interleaved(
     variants: Mapping[str, Callable[[], object]],
     *,
@@ -103,6 +117,8 @@ def interleaved(
     min_seconds: float = 1e-3,
     seed: int = 0,
     clock: Clock | None = None,
+    measure: Measure | None = None,
+    most_calls: int = _LONGEST_BATCH,
 ) -> Timings:
     """Time `variants` in interleaved rounds of random order.
 
@@ -115,6 +131,8 @@ def interleaved(
         min_seconds: least length of one measurement, in seconds.
         seed: of the order of the variants and of the bootstrap.
         clock: returns seconds; by default thread CPU time when torch uses one thread, else the monotonic clock.
+        measure: times calls in another way than between two readings of a clock (a device's own time).
+        most_calls: how many calls a measurement may have, however short they are.
 
     Raises:
         ValueError: no variants, or fewer than one round.
@@ -123,33 +141,26 @@ def interleaved(
         raise ValueError("interleaved needs at least one variant to time, got an empty mapping")
     if rounds < 1:
         raise ValueError(f"interleaved needs at least one round, got rounds={rounds}")
-    clock = clock or clock_for(torch.get_num_threads())
+    measure = measure or between(clock or clock_for(torch.get_num_threads()))
     names = list(variants)
     order = np.random.default_rng(seed)
     seconds: dict[str, Any] = {name: np.empty(rounds) for name in names}
     with _collector_at_rest():
-        calls = {name: _calls_to_fill(variants[name], min_seconds, clock) for name in names}
+        calls = {name: _calls_to_fill(variants[name], min_seconds, measure, most_calls) for name in names}
         for round_ in range(rounds):
             for index in order.permutation(len(names)):
                 name = names[index]
-                seconds[name][round_] = _measure(variants[name], calls[name], clock) / calls[name]
+                seconds[name][round_] = measure(variants[name], calls[name]) / calls[name]
     return Timings(seconds, calls, seed)
 
 
-def _measure(call: Callable[[], object], calls: int, clock: Clock) -> float:
-    start = clock()
-    for _ in range(calls):
-        call()
-    return max(clock() - start, 1e-9)
-
-
-def _calls_to_fill(call: Callable[[], object], min_seconds: float, clock: Clock) -> int:
+def _calls_to_fill(call: Callable[[], object], min_seconds: float, measure: Measure, most: int) -> int:
     """How many calls in a row last `min_seconds`; the first call only warms up."""
     call()
     calls = 1
-    while (taken := _measure(call, calls, clock)) < min_seconds and calls < _LONGEST_BATCH:
+    while (taken := measure(call, calls)) < min_seconds and calls < most:
         # A tenth more than needed, and never more than ten times as many: the first guess rests on few clock ticks.
-        calls = min(_LONGEST_BATCH, calls * 10, max(calls + 1, int(1.1 * calls * min_seconds / taken)))
+        calls = min(most, calls * 10, max(calls + 1, int(1.1 * calls * min_seconds / taken)))
     return calls
 
 

@@ -1,5 +1,7 @@
 """How a record reads: its setting, its time, its ratio and the bar beside it, for the page and the terminal alike."""
 
+import math
+
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Table
 
@@ -41,19 +43,27 @@ def shape(record: Record) -> str:
 
 
 def setting(record: Record) -> str:
-    """Direction, memory, threads and, where it is not float32, dtype."""
+    """Direction, memory, threads or the device and, where it is not float32, dtype."""
     case = "" if record.dtype == "float32" else f", {record.dtype}"
-    return f"{record.mode}, {record.output}, {record.threads} thread{'s' * (record.threads > 1)}{case}"
+    where = f"{record.threads} thread{'s' * (record.threads > 1)}" if record.device == "cpu" else record.device
+    return f"{record.mode}, {record.output}, {where}{case}"
 
 
 def views(table: Table) -> list[tuple[str, list[Record]]]:
     """The rows to show: the public function as a network calls it, then all else of ours and what is not right."""
-    rest = [record for record in table if record.mode != "fwd+bwd"]
-    both = [
-        ("As a network calls it", [each for each in table if each.variant == "normkit" and each.mode == "fwd+bwd"]),
+    timed = [record for record in table if record.clock != "host"]
+    rest = [record for record in timed if record.mode != "fwd+bwd"]
+    every = [
+        ("As a network calls it", [each for each in timed if each.variant == "normkit" and each.mode == "fwd+bwd"]),
         ("Kernel by kernel", [each for each in rest if each.ours or each.status in ("wrong", "skipped")]),
+        ("What the host takes to call the GPU", [each for each in table if each.clock == "host" and _small(each)]),
     ]
-    return [(title, records) for title, records in both if records]
+    return [(title, records) for title, records in every if records]
+
+
+def _small(record: Record) -> bool:
+    """Ours, and of a call so small that this is what it costs."""
+    return record.ours and math.prod(record.shape) <= 2**16
 
 
 def verdicts(table: Table) -> str:

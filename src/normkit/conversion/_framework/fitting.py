@@ -63,7 +63,7 @@ def regress(pairs: Iterable[tuple[Tensor, Tensor]], channels: int) -> Regression
 
 
 @torch.no_grad()
-def fit_affine(norm: nn.Module, pairs: Pairs) -> None:
+def fit_affine(norm: nn.Module, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Set `weight` and `bias` (one a channel) so that the norm's output is nearest to the targets."""
     weight, bias = norm.weight, norm.bias
     if not isinstance(weight, nn.Parameter):

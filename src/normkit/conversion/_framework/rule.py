@@ -114,12 +114,14 @@ class Rule:
         kind: what it promises: `"exact"` (same function, verified), `"calibrated"` (fitted on data), `"fresh"`.
         why: what the change does, for the report.
         about: what `matches` looks for, in words.
+        chooses_what_trains: whether `requires_grad` is what the rule changes; all others keep it.
     """
 
     slug: ClassVar[str] = ""
     kind: ClassVar[Kind] = "exact"
     why: ClassVar[str] = ""
     about: ClassVar[str] = "modules"
+    chooses_what_trains: ClassVar[bool] = False
 
     @property
     def promise(self) -> Kind:

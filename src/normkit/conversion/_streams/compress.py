@@ -79,6 +79,10 @@ def compress(site: Site, stack: Stack) -> nn.Module:
         _compress_reader(site, stack, reader)
     for writer in stack.writers:
         _drop_last_row(site, writer)
+    for scale in stack.scales:
+        holder = submodule(site.module, scale.module)
+        factor = holder.get_parameter(scale.name)
+        assign(holder, scale.name, factor.detach()[:-1], factor)
     _replace_attention(site, stack)
     _expand_final(site, stack)
     submodule(site.module, stack.entry).register_forward_pre_hook(_compress_first)

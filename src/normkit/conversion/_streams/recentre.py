@@ -8,11 +8,12 @@ Source: Jiang et al. 2023, arXiv:2305.14858, section 3.1.
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit.conversion._framework.rule import Site
-from normkit.conversion._streams.stack import Map, Stack, assign, parameter
+from normkit.conversion._streams.stack import Map, Scale, Stack, assign, parameter
 from normkit.nn import RMSNorm
 from normkit.surgery import close_fast_path, replace, submodule, ties
 from normkit.surgery import recentre as centred
@@ -46,11 +47,29 @@ def recentre(site: Site, stack: Stack, tied: str, trainable: bool) -> nn.Module:
 
 
 def recentre_writers(site: Site, stack: Stack, trainable: bool = False) -> None:
-    """W_o ← C W_o, b_o ← C b_o; once, or in every forward pass with free W_o and b_o."""
+    """W_o ← C W_o, b_o ← C b_o; once, or in every forward pass with free W_o and b_o. Layer scales are folded first."""
+    for scale in stack.scales:
+        _fold_scale(site, scale)
     for writer in stack.writers:
         _recentre_map(site, writer, trainable)
         why = "the mean of what it writes into the stream is taken out of its weights"
         site.note(f"{site.inside(writer.module)}.{writer.weight}", "weights", "recentred", why)
+
+
+def _fold_scale(site: Site, scale: Scale) -> None:
+    """W_o ← diag(λ) W_o, b_o ← λ b_o, λ ← 1: a vector without mean has one again after it is scaled."""
+    holder, writer = submodule(site.module, scale.module), submodule(site.module, scale.writer.module)
+    factor = holder.get_parameter(scale.name)
+    weight = parameter(site, scale.writer, scale.writer.weight)
+    bias = parameter(site, scale.writer, scale.writer.bias)
+    assert weight is not None
+    wide = weight.detach().double().movedim(scale.writer.axis, -1) * factor.detach().double()
+    assign(writer, scale.writer.weight, wide.movedim(-1, scale.writer.axis), weight)
+    if bias is not None:
+        assign(writer, scale.writer.bias, bias.detach().double() * factor.detach().double(), bias)
+    assign(holder, scale.name, torch.ones_like(factor), factor)
+    why = "it stands in the weights of what it scales, whose mean could not be taken out behind it"
+    site.note(f"{site.inside(scale.module)}.{scale.name}", "layer scale", "ones", why)
 
 
 def rms_norm(norm: nn.Module) -> RMSNorm:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from normkit.conversion._framework.rule import Refusal, Site
 from normkit.surgery import submodule, ties
 
-__all__ = ["Map", "Reader", "Stack", "check"]
+__all__ = ["Map", "Reader", "Scale", "Stack", "check"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,21 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A factor per channel on what a writer gives, before it is added (layer scale).
+
+    Attributes:
+        module: path of the module, within the site.
+        name: name of its parameter, of the stream's width.
+        writer: the map whose output it scales.
+    """
+
+    module: str
+    name: str
+    writer: Map
+
+
+@dataclass(frozen=True)
 class Stack:
     """A Pre-LN residual stream; all paths are within the site.
 
@@ -51,6 +66,9 @@ class Stack:
         tables: embeddings whose sum is the stream at the start; none where it comes from outside.
         dropouts: dropout modules that act on what is added.
         embedded: keyword under which the site takes embedded inputs in place of tokens, or `""`.
+        exposed: what shows the stream itself when the site is asked for it, or `""`.
+        scales: layer scales on what is added.
+        compressible: why the stream cannot be carried in d − 1 entries, or `""`.
     """
 
     width: int
@@ -62,6 +80,7 @@ class Stack:
     dropouts: tuple[str, ...] = ()
     embedded: str = ""
     exposed: str = ""
+    scales: tuple[Scale, ...] = ()
     compressible: str = field(default="", compare=False)
 
     @property
@@ -78,7 +97,9 @@ class Stack:
         """The inverse of `to_dict`."""
         maps = {name: tuple(Map(**entry) for entry in saved[name]) for name in ("writers", "tables")}
         readers = tuple(Reader(one["norm"], tuple(Map(**entry) for entry in one["maps"])) for one in saved["readers"])
-        return cls(**{**saved, **maps, "readers": readers, "dropouts": tuple(saved["dropouts"])})
+        scales = tuple(Scale(one["module"], one["name"], Map(**one["writer"])) for one in saved.get("scales", ()))
+        tuples = {"readers": readers, "dropouts": tuple(saved["dropouts"]), "scales": scales}
+        return cls(**{**saved, **maps, **tuples})
 
 
 _MAPS = {"Linear", "NonDynamicallyQuantizableLinear", "Conv1D", "Embedding", "MultiheadAttention"}

@@ -1,6 +1,7 @@
-"""Which transformer is it, and what is its stream made of: one function for each family.
+"""Which transformer is it, and what is its stream made of: one function for each family, and one for all others.
 
-The families are read by their class, whose forward is known; a subclass with a forward of its own is refused.
+The families are read by their class, whose forward is known; a subclass with a forward of its own is refused. Stacks of
+blocks that no class here is about are read from their data flow.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from normkit.conversion._framework.rule import Refusal, Site
+from normkit.conversion._streams.observed import is_bare, is_stacked, observed
 from normkit.conversion._streams.stack import Map, Reader, Stack, check
 from normkit.models import Transformer, TransformerEncoderLayer
 from normkit.surgery import submodule
@@ -23,7 +25,15 @@ def is_transformer(site: Site) -> bool:
     if isinstance(site.module, nn.TransformerEncoderLayer):
         parent = submodule(site.model, site.path.rpartition(".")[0].rpartition(".")[0]) if site.path else None
         return not isinstance(parent, nn.TransformerEncoder)
-    return _family(site.module) is not None
+    if _family(site.module) is not None:
+        return True
+    return is_bare(site.module) and not any(_family(each) for each in _around(site))
+
+
+def _around(site: Site) -> list[nn.Module]:
+    """The modules that the site stands in."""
+    names = site.path.split(".") if site.path else []
+    return [submodule(site.model, ".".join(names[:depth])) for depth in range(len(names))]
 
 
 def survey(site: Site) -> Stack:
@@ -37,8 +47,7 @@ def survey(site: Site) -> Stack:
             "a single layer returns the stream itself, with its mean, and no norm behind it: convert the "
             "nn.TransformerEncoder(…, norm=nn.LayerNorm(d)) that holds it"
         )
-    family = _family(site.module)
-    assert family is not None
+    family = _family(site.module) or observed
     stack = family(site)
     check(stack, site)
     return stack
@@ -54,7 +63,15 @@ def _family(module: nn.Module) -> Callable[[Site], Stack] | None:
         return _gpt2
     if kind.__module__.startswith("transformers.") and kind.__name__ in _POST_LN:
         return _post_ln
+    if is_stacked(module) and not any(_known(part) for part in module.modules() if part is not module):
+        return observed
     return None
+
+
+def _known(module: nn.Module) -> bool:
+    """Whether a module holds a stream of its own that one of the families here is about."""
+    kinds = (nn.TransformerEncoder, nn.TransformerDecoder, Transformer)
+    return isinstance(module, kinds) or type(module).__name__ in ("GPT2Model", *_POST_LN)
 
 
 def _post_ln(site: Site) -> Stack:

@@ -16,10 +16,17 @@ _KNOWN = (
     nn.GroupNorm,
     nn.LocalResponseNorm,
     layers.CRMSNorm,
-    layers.EvoNorm2dB0,
+    layers.EvoNorm2dB0,  # the 1d and 3d layers are subclasses
+    layers.EvoNorm2dB1,
+    layers.EvoNorm2dB2,
     layers.EvoNorm2dS0,
+    layers.EvoNorm2dS0a,
+    layers.EvoNorm2dS1,
+    layers.EvoNorm2dS2,
     layers.BatchChannelNorm2d,
     layers.EstBatchNorm2d,
+    layers.PowerNorm,
+    layers.UnifiedNorm,
     layers.RegionNorm2d,
 )
 
@@ -37,7 +44,10 @@ def is_norm(module: nn.Module) -> bool:
 
 def norms_last_dim(module: nn.Module) -> bool:
     """Whether the normaliser's channels are the last dimension (LayerNorm and its kin) and not the second."""
-    return isinstance(module, nn.LayerNorm | nn.RMSNorm | layers.CRMSNorm) or not isinstance(module, _KNOWN)
+    if isinstance(module, layers.PowerNorm):
+        return module.channel_dim == -1
+    last = nn.LayerNorm | nn.RMSNorm | layers.CRMSNorm | layers.UnifiedNorm
+    return isinstance(module, last) or not isinstance(module, _KNOWN)
 
 
 def channel_dim(norm: nn.Module, x: Tensor) -> int:

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data
-from normkit.models import PlainConvNet, ResNet, Transformer
+from normkit.models import PlainConvNet, ResNet, SequenceBatchNorm, Transformer, VisionTransformer
 from normkit.models.inpainting import InpaintGenerator
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, PowerNorm
 from normkit.training import fit
 from normkit.weights import weight_standardization
 
@@ -121,6 +121,32 @@ def _transformer(**options: Any) -> Callable[[int], tuple[nn.Module, Iterable[An
     return build
 
 
+def _single_windows(norm: Callable[[int], nn.Module]) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A Post-norm transformer whose batches are one window each."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        model, batches = _transformer(placement="post", norm=norm)(seed)
+        return model, [(x[i : i + 1], y[i : i + 1]) for x, y in batches for i in range(len(x))]
+
+    return build
+
+
+def _seeing(*, spiked: bool) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A Post-LN vision transformer; where spiked, two images of every eighth batch are 50 times too large."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        torch.manual_seed(seed)
+        batches = []
+        for number, (images, labels) in zip(range(8), _digits(32), strict=False):
+            scale = torch.ones(len(images), 1, 1, 1)
+            if spiked and number == 5:
+                scale[:2] = 50.0
+            batches.append((images * scale, labels))
+        return VisionTransformer(placement="post"), batches
+
+    return build
+
+
 def _grown(seed: int) -> tuple[nn.Module, Iterable[Any]]:
     """Pre-LN whose MLPs write twenty times what a normalised branch would, as after training at too high a rate."""
     model, tokens = _transformer(placement="pre")(seed)
@@ -178,6 +204,10 @@ def _patients() -> tuple[Patient, ...]:
         of("Pre-RMSNorm transformer", _transformer(placement="pre", norm="rms")),
         of("Post-LN transformer", _transformer(placement="post")),
         of("Peri-LN transformer", _transformer(placement="peri")),
+        of("BN transformer, batch 1", _single_windows(SequenceBatchNorm), "batch-noise", batches=32),
+        of("PowerNorm transformer, batch 1", _single_windows(lambda d: PowerNorm(d, warmup_iters=0)), batches=32),
+        of("vision transformer", _seeing(spiked=False)),
+        of("vision transformer, outlier batches", _seeing(spiked=True), "outlier-fluctuation"),
         of("bfloat16 net, statistics in bfloat16", _half(HalfLayerNorm), "precision"),
         of("bfloat16 net, statistics in float32", _half(nn.LayerNorm)),
         of("inpainting net with InstanceNorm", _inpainting("in"), "masked-region"),

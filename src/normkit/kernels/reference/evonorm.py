@@ -1,4 +1,4 @@
-"""EvoNorm-S0 and EvoNorm-B0 in plain torch: normalisation and activation in one expression.
+"""EvoNorm in plain torch, series S (of each sample) and B (of the batch): normalisation and activation in one.
 
 Liu et al. 2020 (arXiv:2004.02967), table 3; variances are population variances, nothing is centred.
 """
@@ -10,7 +10,15 @@ from torch import Tensor
 from normkit.kernels.channels import per_channel
 from normkit.kernels.reference._precision import statistics_dtype
 
-__all__ = ["evonorm_b0", "evonorm_s0", "move_variance"]
+__all__ = [
+    "evonorm_b0",
+    "evonorm_b1",
+    "evonorm_b2",
+    "evonorm_s0",
+    "evonorm_s1",
+    "evonorm_s2",
+    "move_variance",
+]
 
 
 def evonorm_s0(
@@ -23,13 +31,34 @@ def evonorm_s0(
 ) -> Float[Tensor, "batch channels *space"]:
     """y = x·σ(v x) / sqrt(s² + ε) · γ + β, s² the variance of a group of channels in one sample; v=None: γ x + β."""
     x = input.to(statistics_dtype(input.dtype))
-    gamma, beta = per_channel(weight, x), per_channel(bias, x)
     if v is None:
-        return (x * gamma + beta).to(input.dtype)
-    variance = x.reshape(x.shape[0], groups, x.shape[1:].numel() // groups).var(dim=-1, correction=0)
-    std = (variance + eps).sqrt().repeat_interleave(x.shape[1] // groups, dim=1)
-    numerator = x * torch.sigmoid(per_channel(v, x) * x)
-    return (numerator / std.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) * gamma + beta).to(input.dtype)
+        return _affine(x, weight, bias).to(input.dtype)
+    std = _over_groups((_groups(x, groups).var(-1, correction=0) + eps).sqrt(), x)
+    return _affine(x * torch.sigmoid(per_channel(v, x) * x) / std, weight, bias).to(input.dtype)
+
+
+def evonorm_s1(
+    input: Float[Tensor, "batch channels *space"],
+    weight: Float[Tensor, " channels"],
+    bias: Float[Tensor, " channels"],
+    groups: int,
+    eps: float = 1e-5,
+) -> Float[Tensor, "batch channels *space"]:
+    """y = x·σ(x) / sqrt(s² + ε) · γ + β, s² the variance of a group of channels in one sample."""
+    return evonorm_s0(input, weight, bias, torch.ones_like(weight), groups, eps)
+
+
+def evonorm_s2(
+    input: Float[Tensor, "batch channels *space"],
+    weight: Float[Tensor, " channels"],
+    bias: Float[Tensor, " channels"],
+    groups: int,
+    eps: float = 1e-5,
+) -> Float[Tensor, "batch channels *space"]:
+    """y = x·σ(x) / sqrt(μ(x²) + ε) · γ + β, μ(x²) the mean square of a group of channels in one sample."""
+    x = input.to(statistics_dtype(input.dtype))
+    rms = _over_groups((_groups(x, groups).square().mean(-1) + eps).sqrt(), x)
+    return _affine(x * torch.sigmoid(x) / rms, weight, bias).to(input.dtype)
 
 
 def evonorm_b0(
@@ -47,18 +76,72 @@ def evonorm_b0(
     Training: s²_batch of this batch, and `running_var` moves towards its unbiased form; evaluation: `running_var`.
     """
     x = input.to(statistics_dtype(input.dtype))
-    gamma, beta = per_channel(weight, x), per_channel(bias, x)
     if v is None:
-        return (x * gamma + beta).to(input.dtype)
-    space = tuple(range(2, x.ndim))
+        return _affine(x, weight, bias).to(input.dtype)
+    batch = _batch_std(x, running_var, training, momentum, eps)
+    instance = per_channel(v, x) * x + (x.var(dim=_space(x), correction=0, keepdim=True) + eps).sqrt()
+    return _affine(x / torch.maximum(batch, instance), weight, bias).to(input.dtype)
+
+
+def evonorm_b1(
+    input: Float[Tensor, "batch channels *space"],
+    weight: Float[Tensor, " channels"],
+    bias: Float[Tensor, " channels"],
+    running_var: Float[Tensor, " channels"],
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Float[Tensor, "batch channels *space"]:
+    """y = x / max(sqrt(s²_batch + ε), (x + 1)·sqrt(μ_instance(x²) + ε)) · γ + β; statistics as `evonorm_b0`."""
+    x = input.to(statistics_dtype(input.dtype))
+    batch = _batch_std(x, running_var, training, momentum, eps)
+    return _affine(x / torch.maximum(batch, (x + 1) * _instance_rms(x, eps)), weight, bias).to(input.dtype)
+
+
+def evonorm_b2(
+    input: Float[Tensor, "batch channels *space"],
+    weight: Float[Tensor, " channels"],
+    bias: Float[Tensor, " channels"],
+    running_var: Float[Tensor, " channels"],
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Float[Tensor, "batch channels *space"]:
+    """y = x / max(sqrt(s²_batch + ε), sqrt(μ_instance(x²) + ε) − x) · γ + β; statistics as `evonorm_b0`."""
+    x = input.to(statistics_dtype(input.dtype))
+    batch = _batch_std(x, running_var, training, momentum, eps)
+    return _affine(x / torch.maximum(batch, _instance_rms(x, eps) - x), weight, bias).to(input.dtype)
+
+
+def _batch_std(x: Tensor, running_var: Tensor, training: bool, momentum: float, eps: float) -> Tensor:
+    """sqrt(s²_batch + ε) of each channel, of this batch in training, which then moves `running_var`."""
+    variance = running_var
     if training:
-        batch_variance = x.var(dim=(0, *space), correction=0)
-        move_variance(running_var, batch_variance, x.numel() // x.shape[1], momentum)
-    else:
-        batch_variance = running_var
-    instance_std = (x.var(dim=space, correction=0, keepdim=True) + eps).sqrt()
-    batch_std = per_channel((batch_variance + eps).sqrt(), x)
-    return (x / torch.maximum(batch_std, per_channel(v, x) * x + instance_std) * gamma + beta).to(input.dtype)
+        variance = x.var(dim=(0, *_space(x)), correction=0)
+        move_variance(running_var, variance, x.numel() // x.shape[1], momentum)
+    return per_channel((variance + eps).sqrt(), x)
+
+
+def _instance_rms(x: Tensor, eps: float) -> Tensor:
+    return (x.square().mean(dim=_space(x), keepdim=True) + eps).sqrt()
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x * per_channel(weight, x) + per_channel(bias, x)
+
+
+def _space(x: Tensor) -> tuple[int, ...]:
+    return tuple(range(2, x.ndim))
+
+
+def _groups(x: Tensor, groups: int) -> Tensor:
+    return x.reshape(x.shape[0], groups, x.shape[1:].numel() // groups)
+
+
+def _over_groups(values: Tensor, x: Tensor) -> Tensor:
+    """Values (B, G) of the groups shaped to broadcast over x (B, C, …)."""
+    by_channel = values.repeat_interleave(x.shape[1] // values.shape[1], dim=1)
+    return by_channel.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 """Cross-entropy of logits on CUDA devices with class indices: no probability is stored, forward or backward.
 
 Beside the logits, which live anyway, the backward pass keeps two numbers a row. A class that does not exist gives NaN
-in loss and gradient: the device cannot raise an error without the host waiting for it.
+in loss and gradient: the device cannot raise an error without the host waiting for it. Who looks for a fault lets the
+host wait, by torch's own means (`torch.autograd.detect_anomaly()` or CUDA_LAUNCH_BLOCKING=1), and gets the error.
 """
 
+import os
 from typing import Any, NamedTuple
 
 import torch
@@ -68,12 +70,23 @@ def cross_entropy(
     logits = input.movedim(1, -1).reshape(-1, input.shape[1]) if input.ndim > 2 else input.reshape(-1, input.shape[-1])
     settings = Settings(ignore_index, reduction, float(label_smoothing))
     flat = target.reshape(-1).contiguous()
+    if torch.is_anomaly_enabled() or os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+        _check_classes(flat, logits.shape[1], ignore_index)
     weight = None if weight is None else weight.detach().float().contiguous()
     if logits.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _CrossEntropy.apply(logits, flat, weight, settings)
     else:
         loss, _ = forward(logits, flat, weight, settings)
     return loss.view(target.shape) if reduction == "none" else loss
+
+
+def _check_classes(target: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise IndexError for a target that is neither a class nor ignored; the host waits for the device."""
+    wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
+    if wrong.numel():
+        raise IndexError(
+            f"Target {int(wrong[0])} is out of bounds: there are {classes} classes, ignored {ignore_index}"
+        )
 
 
 def forward(input: Tensor, target: Tensor, weight: Tensor | None, settings: Settings) -> tuple[Tensor, Kept]:

@@ -3,9 +3,12 @@
 Widths are powers of two, because a tile is; a width between two of them takes the tile of the larger.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -15,11 +18,16 @@ from normkit.kernels.triton import cross_entropy, launch, norms, softmax, tuning
 from normkit.kernels.triton.availability import INTERPRETED, WHY_NOT
 from normkit.kernels.triton.launch import Tile
 
-__all__ = ["OPERATIONS", "Found", "tune", "tune_crossovers"]
+if find_spec("triton") is not None:
+    from triton.errors import TritonError
+
+__all__ = ["OPERATIONS", "WIDTHS", "Found", "tune", "tune_crossovers"]
 
 Call = Callable[[], object]
 _ELEMENTS = 1 << 24  # of a measured input: more than caches hold
 _WARPS = (1, 2, 4, 8, 16, 32)
+WIDTHS = tuple(1 << power for power in range(6, 16))
+_NO_SLOWER = 1.05  # times torch's: where both move bytes as fast as memory does, chance decides who is ahead
 _WORTH_IT = 0.97  # of the heuristic's time; a smaller gain may be noise
 
 
@@ -80,13 +88,16 @@ def tune(
     *,
     device: torch.device | None = None,
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
+    widths: Sequence[int] = WIDTHS,
+    seconds: float = math.inf,
     elements: int = _ELEMENTS,
     measure: Callable[[Call], float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Found]:
     """Measure the tiles of `operations` (all by default), keep what is at least 3 % quicker, and return it.
 
-    `measure` gives the time of a call; Triton's own stopwatch by default.
+    `widths` are powers of two, taken in their order for all operations; after so many `seconds` no other is begun, and
+    what has been found till then is kept. `measure` gives the time of a call; Triton's own stopwatch by default.
 
     Raises:
         RuntimeError: no GPU kernel runs here; says why.
@@ -99,11 +110,14 @@ def tune(
         raise ValueError(f"no GPU operation is called {sorted(unknown)[0]!r}; there are {', '.join(OPERATIONS)}")
     device = device or torch.device("cuda", torch.cuda.current_device())
     found: list[Found] = []
-    for op in operations or OPERATIONS:
-        for dtype in dtypes:
+    deadline = time.perf_counter() + seconds
+    for block, op, dtype in product(widths, operations or OPERATIONS, dtypes):
+        if time.perf_counter() > deadline:
+            break
+        if block <= (OPERATIONS[op][1] or launch.WIDEST[dtype.itemsize]):
             if progress:
-                progress(f"tune {op} {str(dtype).removeprefix('torch.')}")
-            found += _of_operation(op, dtype, device, elements, measure or _stopwatch)
+                progress(f"tune {op} {str(dtype).removeprefix('torch.')} {block}")
+            found += _of_width(op, block, dtype, device, elements, measure or _stopwatch)
     tuning.record(device, {each.key: {"ROWS": each.tile.ROWS, "num_warps": each.tile.num_warps} for each in found})
     _forget()
     return found
@@ -114,8 +128,11 @@ def tune_crossovers(
     device: torch.device | None = None,
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
     measure: Callable[[Call], float] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
     """Measure, keep and return the numbers of elements from which on a call is no slower than torch's, host and all.
+
+    No slower is: at most 5 %.
 
     Raises:
         RuntimeError: no GPU kernel runs here; says why.
@@ -123,11 +140,12 @@ def tune_crossovers(
     if WHY_NOT or (INTERPRETED and measure is None):
         raise RuntimeError(f"there is nothing to tune: {WHY_NOT or 'an interpreter has no speed'}")
     device = device or torch.device("cuda", torch.cuda.current_device())
-    found = {
-        f"{op} {str(dtype).removeprefix('torch.')} crossover": _crossover(op, dtype, device, measure or _latency)
-        for op in _BESIDE_TORCH
-        for dtype in dtypes
-    }
+    found: dict[str, int] = {}
+    for op, dtype in product(_BESIDE_TORCH, dtypes):
+        key = f"{op} {str(dtype).removeprefix('torch.')} crossover"
+        if progress:
+            progress(key)
+        found[key] = _crossover(op, dtype, device, measure or _latency)
     tuning.record(device, found)
     return found
 
@@ -154,7 +172,7 @@ def _crossover(op: str, dtype: torch.dtype, device: torch.device, measure: Calla
     least = 2 * _SIZES[-1]
     for size in reversed(_SIZES):
         x = torch.randn(size // 1024, 1024, device=device).to(dtype)
-        if measure(lambda x=x: ours(x)) > measure(lambda x=x: torchs(x)):
+        if measure(lambda x=x: ours(x)) > _NO_SLOWER * measure(lambda x=x: torchs(x)):
             return least
         least = size
     return 0
@@ -179,25 +197,26 @@ def _stopwatch(call: Call) -> float:
     return do_bench(call, return_mode="median")
 
 
-def _of_operation(
-    op: str, dtype: torch.dtype, device: torch.device, elements: int, measure: Callable[[Call], float]
+def _of_width(
+    op: str, block: int, dtype: torch.dtype, device: torch.device, elements: int, measure: Callable[[Call], float]
 ) -> Iterator[Found]:
     make, widest = OPERATIONS[op]
-    widest = widest or launch.WIDEST[dtype.itemsize]
-    for block in (1 << power for power in range(6, widest.bit_length())):
-        call = make(torch.randn(max(1, elements // block), block, device=device).to(dtype))
-        key = tuning.key(op, block, dtype)
-        with _trying(key, None):
-            usual = launch.tile(op, block, dtype, device, widest)
-            before = measure(call)
-        assert usual is not None, "the widths end where tiles do"
-        times = {usual: before}
-        for tile in _candidates(usual):
-            with _trying(key, tile):
-                times[tile] = measure(call)
-        best = min(times, key=lambda tile: times[tile])
-        if times[best] < _WORTH_IT * before:
-            yield Found(key, best, times[best] / before)
+    call = make(torch.randn(max(1, elements // block), block, device=device).to(dtype))
+    key = tuning.key(op, block, dtype)
+    with _trying(key, None):
+        usual = launch.tile(op, block, dtype, device, widest or 0)
+        before = measure(call)
+    assert usual is not None, "no wider than a tile"
+    times = {usual: before}
+    for tile in _candidates(usual):
+        with (
+            _trying(key, tile),
+            suppress(RuntimeError, TritonError),
+        ):  # one that the device has no room for is no choice
+            times[tile] = measure(call)
+    best = min(times, key=lambda tile: times[tile])
+    if times[best] < _WORTH_IT * before:
+        yield Found(key, best, times[best] / before)
 
 
 def _candidates(usual: Tile) -> list[Tile]:
