@@ -89,6 +89,9 @@ def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> 
 def test_sides_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="the sides must be multiples of 2, got 31×32"):
         InpaintGenerator(**SMALL)(torch.rand(1, 3, 31, 32), torch.zeros(1, 1, 31, 32))
+    with pytest.raises(ValueError, match="a side needs 12 pixels or more, .* got 8×8"):
+        InpaintGenerator(width=4, blocks=1)(torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8))
+    InpaintGenerator(width=4, blocks=1)(torch.rand(1, 3, 12, 12), torch.zeros(1, 1, 12, 12))
     with pytest.raises(ValueError, match="24×24 pixels or more, got 16×16"):
         InpaintDiscriminator(4)(torch.rand(1, 3, 16, 16))
 

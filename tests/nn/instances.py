@@ -149,7 +149,6 @@ INSTANCES = [
     _recurrent(nn.LayerNormLSTMCell, _LSTM_NORMS, ("",)),
     _recurrent(nn.LayerNormGRUCell, _GRU_NORMS, ("",)),
     _recurrent(nn.LayerNormRNNCell, ("ln",), ("",)),
-    _recurrent(nn.LayerNormLSTM, _LSTM_NORMS, ("_l0",)),
     _recurrent(nn.LayerNormLSTM, _LSTM_NORMS, ("_l0", "_l0_reverse"), bidirectional=True),
     _recurrent(nn.LayerNormGRU, _GRU_NORMS, ("_l0",)),
     _recurrent(nn.LayerNormRNN, ("ln",), ("_l0", "_l1"), num_layers=2),

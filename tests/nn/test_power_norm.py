@@ -140,6 +140,17 @@ def test_it_is_an_affine_map_in_evaluation_where_layer_scale_is_off() -> None:
         layer(group_num=2).scale_and_shift()
 
 
+def test_a_process_group_of_its_own_goes_along_with_a_copy(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        norm = PowerNorm(4, process_group=dist.new_group([0]))
+        twin = copy.deepcopy(norm)
+        assert twin.process_group is norm.process_group
+        assert twin.running_phi is not norm.running_phi
+    finally:
+        dist.destroy_process_group()
+
+
 REFUSED = [
     ("4 channels cannot be cut into 3 groups; what fits is 1, 2, 4", {"group_num": 3}),
     (r"alpha_fwd must lie in \[0, 1\), got 1.0", {"alpha_fwd": 1.0}),

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,16 @@ def test_the_mask_is_resized_as_torch_does(mask: tuple[int, int], features: tupl
     hole = (maps(1, 1, *mask) > 0).float()
     x = maps(1, 3, *features)
     assert torch.equal(RNB(3)(x, hole), RNB(3)(x, F.interpolate(hole, features, mode="nearest")))
+
+
+def test_a_float_mask_of_another_size_compiles_whole() -> None:
+    x, mask, layer = maps(2, 3, 8, 8), box(2, 1, 16, 16), RNB(3)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x, mask), layer(x, mask))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_rnb_gives_each_region_its_own_affine_map() -> None:

@@ -146,3 +146,12 @@ def test_kept_statistics_stay_in_training_mode_too() -> None:
     assert not keeps_statistics(model)
     assert not torch.equal(model.train()(IMAGES), plain)
     assert keeps_statistics(twin)
+
+
+def test_kept_statistics_survive_export() -> None:
+    model = cifar_resnet(8, 4)
+    plain = model.eval()(IMAGES)
+    keep_statistics(model)
+    model.train()
+    exported = torch.export.export(copy.deepcopy(model), (IMAGES,)).module(check_guards=False)
+    torch.testing.assert_close(exported(IMAGES), plain)

@@ -65,5 +65,5 @@ suite = Suite(
     user_shapes=((8, 16, 24, 24), (2, 64, 128, 128)),
     quick_shapes=((4, 16, 8, 8),),
     backward_shapes=((8, 16, 24, 24), (8, 64, 64, 64)),
-    bars=(Bar(1.0, parallel=None, where=large), *trained()),
+    bars=(Bar(1 / 1.05, parallel=None, where=large), *trained()),
 )

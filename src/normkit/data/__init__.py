@@ -1,5 +1,6 @@
 """Data: the embedded sets, the lookup of others, loaders, and files that are whole or not there."""
 
+from normkit.data.augmentation import crop_and_flip
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
@@ -28,6 +29,7 @@ __all__ = [
     "batches",
     "character_split",
     "characters",
+    "crop_and_flip",
     "describe",
     "digits",
     "load",

@@ -1,10 +1,6 @@
-"""The steps of a layer-normalised LSTM, made differentiable by hand.
+"""The steps of a layer-normalised LSTM in one loop, made differentiable by hand.
 
-A loop over short steps costs more for its calls, and for the graph that autograd builds of them, than for its numbers.
-Here nothing is recorded inside of the loop: gates, states and sums of all steps lie in one tensor each, the backward
-loop reads them there, and each weight gets its gradient in one product over all steps.
-
-    u_t = W h_{t−1},   i, f, g, o = z_t + LN(u_t),   c_t = σ(f) c_{t−1} + σ(i) tanh(g),   h_t = σ(o) tanh(LN(c_t))
+u_t = W h_{t−1},   i, f, g, o = z_t + LN(u_t),   c_t = σ(f) c_{t−1} + σ(i) tanh(g),   h_t = σ(o) tanh(LN(c_t))
 """
 
 from collections.abc import Callable
@@ -13,33 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from normkit.kernels import differentiable, native
-from normkit.kernels.dispatch import switched_off
-from normkit.kernels.native_norms import LAYER
+from normkit.kernels import differentiable
+from normkit.kernels.recurrence import Walk, norm, norm_backward, sigmoid_backward, tanh_backward
 
-__all__ = ["Walk", "objection", "walk"]
+__all__ = ["walk"]
 
 Formula = Callable[..., tuple[Tensor, Tensor, Tensor]]
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-_tanh_backward = torch.ops.aten.tanh_backward.grad_input
-
-
-class Walk(NamedTuple):
-    """How to walk: the steps, whether from the last to the first, and ε of the sum's and of the cell's norm."""
-
-    steps: int
-    reverse: bool
-    eps_sum: float
-    eps_cell: float
-
-    def order(self) -> range:
-        """The steps as they follow each other."""
-        return range(self.steps - 1, -1, -1) if self.reverse else range(self.steps)
-
-    def before(self, start: Tensor, states: Tensor) -> Tensor:
-        """The state before each step, in the order of the rows."""
-        rows = len(start)
-        return torch.cat([states[rows:], start]) if self.reverse else torch.cat([start, states[:-rows]])
 
 
 class _Tape(NamedTuple):
@@ -51,19 +26,6 @@ class _Tape(NamedTuple):
     shown: Tensor  # tanh(LN(c))
     sum_scales: Tensor
     cell_scales: Tensor
-
-
-def objection(z: Tensor, *others: Tensor) -> str | None:
-    """Why the loop cannot take these tensors; None if it can."""
-    if switched_off or native.norm_rows is None or native.norm_rows_backward is None:
-        return "the native kernels are not there or switched off"
-    if reason := differentiable.objection(z, others, (torch.float32,)):
-        return reason
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on, which chooses a type for each operation"
-    if any(each.dtype is not torch.float32 or not each.is_contiguous() for each in (z, *others)):
-        return "a tensor is not float32 or not contiguous"
-    return None
 
 
 def walk(
@@ -81,7 +43,7 @@ def walk(
     """h of all steps, and the last h and c.
 
     Args:
-        how: the walk.
+        how: the walk; ε of the sum's norm and of the cell's.
         z: what the input adds to the gates, (steps · rows, 4 H), in torch's order i, f, g, o.
         h: the state before the first step, (rows, H).
         c: the cell before the first step, (rows, H).
@@ -128,41 +90,20 @@ def _forward(
     wide, narrow, transposed = (4 * width,), (width,), weight.t()
     for t in how.order():
         torch.mm(h, transposed, out=at_sums[t])
-        normal = _norm(at_sums[t], wide, gain, shift, how.eps_sum, scales[0] if record else None)
+        normal = norm(at_sums[t], wide, gain, shift, how.eps[0], scales[0] if record else None)
         torch.add(normal, at_z[t], out=at_gates[t])
         i_and_f[t].sigmoid_()
         g[t].tanh_()
         o[t].sigmoid_()
         torch.mul(f[t], c, out=at_cells[t])
         c = at_cells[t].addcmul_(i[t], g[t])
-        normal = _norm(c, narrow, gain_cell, shift_cell, how.eps_cell, scales[1] if record else None)
+        normal = norm(c, narrow, gain_cell, shift_cell, how.eps[1], scales[1] if record else None)
         torch.tanh(normal, out=at_shown[t])
         h = torch.mul(o[t], at_shown[t], out=at_outputs[t])
     if not record:
         return outputs, h.clone(), c.clone(), None
-    of_sums, of_cells = (torch.cat(each[::-1] if how.reverse else each) for each in scales)
+    of_sums, of_cells = (how.joined(each) for each in scales)
     return outputs, h.clone(), c.clone(), _Tape(gates, sums, cells, shown, of_sums, of_cells)
-
-
-def _norm(
-    x: Tensor, shape: tuple[int, ...], gain: Tensor, shift: Tensor, eps: float, scales: list[Tensor] | None
-) -> Tensor:
-    """LN(x); what its backward function wants back goes to `scales`."""
-    assert native.norm_rows is not None
-    found: Any = native.norm_rows(LAYER, x, shape, gain, shift, eps, 0.0, None, False, scales is not None, None)
-    if scales is None:
-        assert isinstance(found, Tensor)
-        return found
-    y, _, scale = found
-    scales.append(scale)
-    assert isinstance(y, Tensor)
-    return y
-
-
-def _norm_backward(x: Tensor, grad: Tensor, gain: Tensor, scales: Tensor, parameters: bool) -> Any:
-    """Gradients for x, and for gain and shift where `parameters` asks for them."""
-    assert native.norm_rows_backward is not None
-    return native.norm_rows_backward(LAYER, x, grad, None, gain, scales, 0.0, parameters, parameters)
 
 
 class _Steps(torch.autograd.Function):
@@ -190,8 +131,8 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     _, start, start_cell, weight, gain, _, gain_cell, _ = inputs
     d_z, d_shown, d_h, d_c = _backward_steps(how, tape, start_cell, weight, gain, gain_cell, grads)
-    d_sums, *of_sums = _norm_backward(tape.sums, d_z, gain, tape.sum_scales, True)
-    _, *of_cells = _norm_backward(tape.cells, d_shown, gain_cell, tape.cell_scales, True)
+    d_sums, *of_sums = norm_backward(tape.sums, d_z, gain, tape.sum_scales, True)
+    _, *of_cells = norm_backward(tape.cells, d_shown, gain_cell, tape.cell_scales, True)
     return d_z, d_h, d_c, d_sums.t() @ how.before(start, outputs), *of_sums, *of_cells
 
 
@@ -216,16 +157,16 @@ def _backward_steps(
     for t in reversed(how.order()):
         d_h = d_h + d_outputs[t]
         torch.mul(d_h, shown[t], out=do[t])
-        _tanh_backward(d_h.mul_(o[t]), shown[t], grad_input=d_of_shown[t])
-        d_cell, *_ = _norm_backward(cells[t], d_of_shown[t], gain_cell, cell_scales[t], False)
+        tanh_backward(d_h.mul_(o[t]), shown[t], grad_input=d_of_shown[t])
+        d_cell, *_ = norm_backward(cells[t], d_of_shown[t], gain_cell, cell_scales[t], False)
         d_c = d_cell.add_(d_c)
         torch.mul(d_c, g[t], out=di[t])
         torch.mul(d_c, before[t], out=df[t])
         torch.mul(d_c, i[t], out=dg[t])
-        _sigmoid_backward(di_and_df[t], i_and_f[t], grad_input=di_and_df[t])
-        _tanh_backward(dg[t], g[t], grad_input=dg[t])
-        _sigmoid_backward(do[t], o[t], grad_input=do[t])
+        sigmoid_backward(di_and_df[t], i_and_f[t], grad_input=di_and_df[t])
+        tanh_backward(dg[t], g[t], grad_input=dg[t])
+        sigmoid_backward(do[t], o[t], grad_input=do[t])
         d_c = d_c.mul_(f[t])
-        d_sum, *_ = _norm_backward(sums[t], d_of_gates[t], gain, sum_scales[t], False)
+        d_sum, *_ = norm_backward(sums[t], d_of_gates[t], gain, sum_scales[t], False)
         d_h = d_sum @ weight
     return d_gates, d_shown, d_h, d_c

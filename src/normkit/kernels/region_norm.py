@@ -10,6 +10,7 @@ product may be rounded there (TF32).
     ∂γ = Σ_batch r G₂,   ∂β = Σ_batch G₁
 """
 
+from math import isfinite
 from typing import Any
 
 import torch
@@ -38,14 +39,14 @@ def region_norm(
     gradient = recorded(input, weight, bias)
     with torch.no_grad(), torch.autocast(input.device.type, enabled=False):
         x, regions = _opened(input, label, num_regions)
-        mean, rstd, size, d = _statistics(x, regions, style, eps, eps_mode)
-        finite = not input.is_cpu or bool(rstd.isfinite().all())
+        mean, rstd, size, d, rest = _statistics(x, regions, style, eps, eps_mode)
+        finite = not input.is_cpu or isfinite(rstd.sum().item())
         if finite and not gradient:
-            return _forward(input, regions, weight, bias, rstd, d)
+            return _forward(input, regions, weight, bias, rstd, d, rest)
     if not finite:
         return reference.region_norm(input, label, num_regions, weight, bias, style, eps, eps_mode)
     how = (label, num_regions, style, eps, eps_mode)
-    y: Tensor = _RegionNorm.apply(input, weight, bias, regions, mean, rstd, size, d, how)
+    y: Tensor = _RegionNorm.apply(input, weight, bias, regions, mean, rstd, size, d, rest, how)
     return y
 
 
@@ -72,12 +73,13 @@ class _RegionNorm(torch.autograd.Function):
         rstd: Tensor,
         size: Tensor,
         d: Tensor,
+        rest: Tensor,
         how: tuple[Any, ...],
     ) -> Tensor:
         ctx.save_for_backward(input, weight, bias, regions, mean, rstd, size, how[0])
         ctx.how = how[1:]
         with torch.autocast(input.device.type, enabled=False):
-            return _forward(input, regions, weight, bias, rstd, d)
+            return _forward(input, regions, weight, bias, rstd, d, rest)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -86,19 +88,19 @@ class _RegionNorm(torch.autograd.Function):
         if torch.is_grad_enabled() or is_legacy_batchedtensor(grad):  # to be differentiated again, or several at once
             num_regions, *how = ctx.how
             found = by_formula(lambda x, w, b: reference.region_norm(x, label, num_regions, w, b, *how), inputs, grad)
-            return (*found, *(None,) * 6)
+            return (*found, *(None,) * 7)
         with torch.autocast(input.device.type, enabled=False):
             d = _less(_flat(input), mean, regions)
             dx, *of_channels = _gradients(d, _flat(grad), regions, weight, rstd, size)
-        return (*typed((dx.view(input.shape), *of_channels), inputs), *(None,) * 6)
+        return (*typed((dx.view(input.shape), *of_channels), inputs), *(None,) * 7)
 
 
 def _forward(
-    input: Tensor, regions: Tensor, weight: Tensor | None, bias: Tensor | None, rstd: Tensor, d: Tensor
+    input: Tensor, regions: Tensor, weight: Tensor | None, bias: Tensor | None, rstd: Tensor, d: Tensor, rest: Tensor
 ) -> Tensor:
-    y = _at_pixels(_scaled(rstd, weight), regions).mul_(d)
-    if bias is not None:
-        y = _add_(y, _by_channel(bias, y), regions)
+    slope = _scaled(rstd, weight)
+    shift = -rest * slope if bias is None else _by_channel(bias, d) - rest * slope
+    y = _add_(_at_pixels(slope, regions).mul_(d), shift, regions)
     return y.view(input.shape).to(input.dtype)
 
 
@@ -116,7 +118,10 @@ def _gradients(
 
 
 def _statistics(x: Tensor, regions: Tensor, style: str, eps: float, eps_mode: str) -> tuple[Tensor, ...]:
-    """μ and r = (v + ε)^(−1/2), (batch or 1, channels, regions), S, (batch or 1, 1, regions), and d = x − μ R."""
+    """μ and r = (v + ε)^(−1/2), (batch or 1, channels, regions), S, (batch or 1, 1, regions), d = x − μ R, its mean.
+
+    The mean of d is what rounding left of μ: small, but divided by sqrt(ε) where a region is flat.
+    """
     total: int = regions.shape[-1]
     size = regions.sum(-1, dtype=x.dtype).unsqueeze(1)
     if style == "batch":
@@ -124,10 +129,10 @@ def _statistics(x: Tensor, regions: Tensor, style: str, eps: float, eps_mode: st
     size = size.clamp_min(1)
     mean = _joined(_sums(x, regions), style) / size
     d = _less(x, mean, regions)
-    # What rounding left of the mean would be divided by sqrt(ε) where a region is flat.
-    d = _add_(d, -_joined(_sums(d, regions), style) / size, regions)
-    variance = _joined(_sums(d.square(), regions), style) / size
-    return mean, (variance + (eps if eps_mode == "plain" else eps * total / size)).rsqrt(), size, d
+    rest = _joined(_sums(d, regions), style) / size
+    variance = _joined(_sums(d.square(), regions), style) / size - rest.square()
+    eps_of_region = eps if eps_mode == "plain" else eps * total / size
+    return mean, (variance.clamp_min(0) + eps_of_region).rsqrt(), size, d, rest
 
 
 def _joined(sums: Tensor, style: str) -> Tensor:
@@ -137,8 +142,11 @@ def _joined(sums: Tensor, style: str) -> Tensor:
 def _opened(input: Tensor, label: Tensor, num_regions: int) -> tuple[Tensor, Tensor]:
     """x as (batch, channels, pixels) and the indicators (batch, regions, pixels): numbers on the CPU, else bool."""
     x = _flat(input)
-    numbers = torch.arange(num_regions, device=label.device).view(1, -1, 1)
-    regions = label.flatten(2) == numbers
+    label = label.flatten(2)
+    if label.dtype == torch.bool and num_regions == 2:
+        regions = torch.cat([~label, label], 1)
+    else:
+        regions = label == torch.arange(num_regions, device=label.device).view(1, -1, 1)
     return x, regions.to(x.dtype) if input.is_cpu else regions
 
 

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.modules.module import _has_any_global_hook
 
 from normkit.kernels.arguments import check_eps
 from normkit.kernels.dispatch import tracing
+from normkit.kernels.reference._precision import statistics_dtype
 from normkit.nn.layer_norm import LayerNorm
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "check_norms",
     "normed",
     "plain_norm",
+    "product",
     "scan",
     "weights_of",
 ]
@@ -68,6 +71,16 @@ class Recurrence:
     project: Callable[[Weights, Tensor], Tensor]
     step: Callable[[Weights, Tensor, State], State]
     whole: Callable[[Weights, Tensor, int, State, bool], tuple[Tensor, State] | None] | None = None
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """W x + b, computed in the weight's type (or autocast's); what follows it in a step is float32 or wider.
+
+    A recurrence enlarges rounding errors from step to step, so that gates and states in half precision would be worth
+    little after some dozens of steps.
+    """
+    summed = linear(x.to(weight.dtype), weight, bias)
+    return summed.to(statistics_dtype(summed.dtype))
 
 
 def normed(weights: Weights, name: str, x: Tensor) -> Tensor:
@@ -119,7 +132,7 @@ def weights_of(module: nn.Module, recurrence: Recurrence, suffix: str) -> Weight
 def scan(
     recurrence: Recurrence, weights: Weights, x: Tensor, sizes: Sequence[Any], initial: State, reverse: bool
 ) -> tuple[Tensor, State]:
-    """Walk over the steps: the rows of h of all steps, and each sequence's last state.
+    """Walk over the steps: the rows of h of all steps, and each sequence's last state, all in the weights' type.
 
     Args:
         recurrence: the equation.
@@ -129,7 +142,15 @@ def scan(
         initial: the state before the first step, a row for each sequence.
         reverse: from the last step to the first; each sequence starts at its own end.
     """
-    z = recurrence.project(weights, x)
+    dtype = weights.weight_hh.dtype
+    initial = tuple(each.to(statistics_dtype(each.dtype)) for each in initial)
+    output, state = _scan(recurrence, weights, recurrence.project(weights, x), sizes, initial, reverse)
+    return output.to(dtype), tuple(each.to(dtype) for each in state)
+
+
+def _scan(
+    recurrence: Recurrence, weights: Weights, z: Tensor, sizes: Sequence[Any], initial: State, reverse: bool
+) -> tuple[Tensor, State]:
     if recurrence.whole is not None and not tracing() and sizes[0] == sizes[-1]:
         found = recurrence.whole(weights, z, len(sizes), initial, reverse)
         if found is not None:

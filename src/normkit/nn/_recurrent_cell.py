@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from normkit.kernels.arguments import check_float
+from normkit.kernels.reference._precision import statistics_dtype
 from normkit.nn._recurrence import Recurrence, RecurrentShapeError, State, build_norms, check_norms, weights_of
 
 __all__ = ["RecurrentCell"]
@@ -55,7 +56,9 @@ class RecurrentCell(nn.RNNCellBase):
             state = (zeros,) * self.recurrence.states
         elif not batched:
             state = tuple(each[None] for each in state)
+        state = tuple(each.to(statistics_dtype(each.dtype)) for each in state)
         after = self.recurrence.step(weights, self.recurrence.project(weights, x), state)
+        after = tuple(each.to(self.weight_hh.dtype) for each in after)
         return after if batched else tuple(each[0] for each in after)
 
     def _check(self, input: Tensor, state: State | None) -> None:

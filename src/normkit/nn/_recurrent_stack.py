@@ -126,7 +126,6 @@ class RecurrentStack(nn.RNNBase):
         """The states given, checked, or zeros."""
         shape = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
         if hx is None:
-            # In the weights' type: under autocast the state is carried in float32 whatever the input.
             return (x.new_zeros(shape, dtype=cast(Tensor, self.weight_hh_l0).dtype),) * self.recurrence.states
         for index, each in enumerate(hx):
             if tuple(each.shape) != shape:

@@ -12,10 +12,12 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import PackedSequence
 
-from normkit.nn._recurrence import Recurrence, State, Weights, normed
+from normkit.kernels import gru
+from normkit.kernels.recurrence import Walk, objection
+from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -30,7 +32,7 @@ def _halves(gates: Tensor) -> tuple[Tensor, Tensor]:
 
 def _project(weights: Weights, x: Tensor) -> Tensor:
     """LN(W_ih x + b_ih) + b_hh for r and z, then LN(W_in x + b_in) for n; b_hn is the step's."""
-    gates, candidate = _halves(linear(x, weights.weight_ih, weights.bias_ih))
+    gates, candidate = _halves(product(x, weights.weight_ih, weights.bias_ih))
     gates = normed(weights, "ln_ih", gates)
     if weights.bias_hh is not None:
         gates = gates + _halves(weights.bias_hh)[0]
@@ -39,7 +41,7 @@ def _project(weights: Weights, x: Tensor) -> Tensor:
 
 def _step(weights: Weights, z: Tensor, state: State) -> State:
     (h,) = state
-    gates, candidate = _halves(linear(h, weights.weight_hh))
+    gates, candidate = _halves(product(h, weights.weight_hh))
     from_input, candidate_from_input = _halves(z)
     candidate = normed(weights, "ln_hn", candidate)
     if weights.bias_hh is not None:
@@ -49,7 +51,36 @@ def _step(weights: Weights, z: Tensor, state: State) -> State:
     return (new + update * (h - new),)
 
 
-GRU = Recurrence(3, 1, {"ln_ih": 2, "ln_hh": 2, "ln_in": 1, "ln_hn": 1}, _project, _step)
+def _whole(weights: Weights, z: Tensor, steps: int, initial: State, reverse: bool) -> tuple[Tensor, State] | None:
+    """All steps in one loop that autograd does not look into, where its kernels can."""
+    h = initial[0].contiguous()
+    width = h.shape[-1]
+    gates, new = plain_norm(weights, "ln_hh", 2 * width), plain_norm(weights, "ln_hn", width)
+    if gates is None or new is None:
+        return None
+    # b_hn stands behind the norm and is added to nothing else: a second shift of it.
+    shift_new = new.bias if weights.bias_hh is None else new.bias + weights.bias_hh[2 * width :]
+    w, w_new = weights.weight_hh[: 2 * width], weights.weight_hh[2 * width :]
+    tensors = (z, h, w, w_new, gates.weight, gates.bias, new.weight, shift_new)
+    if objection(*tensors):
+        return None
+
+    def formula(z: Tensor, h: Tensor, w: Tensor, w_new: Tensor, *norms: Tensor) -> tuple[Tensor, Tensor]:
+        gain, shift, gain_new, shift_new = norms
+        again = {
+            "ln_hh": lambda x: layer_norm(x, gain.shape, gain, shift, gates.eps),
+            "ln_hn": lambda x: layer_norm(x, gain_new.shape, gain_new, shift_new, new.eps),
+        }
+        weight = torch.cat([w, w_new])
+        as_before = Weights(weight, weight, None, None, again)
+        output, (h,) = by_steps(GRU, as_before, z, [h.shape[0]] * steps, (h,), reverse)
+        return output, h
+
+    output, h = gru.walk(Walk(steps, reverse, (gates.eps, new.eps)), *tensors, formula)
+    return output, (h,)
+
+
+GRU = Recurrence(3, 1, {"ln_ih": 2, "ln_hh": 2, "ln_in": 1, "ln_hn": 1}, _project, _step, _whole)
 
 
 class LayerNormGRUCell(RecurrentCell):

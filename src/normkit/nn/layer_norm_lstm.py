@@ -12,11 +12,12 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear
+from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import PackedSequence
 
 from normkit.kernels import lstm
-from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm
+from normkit.kernels.recurrence import Walk, objection
+from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -27,13 +28,13 @@ States = tuple[Shaped[Tensor, "..."], Shaped[Tensor, "..."]]
 
 def _project(weights: Weights, x: Tensor) -> Tensor:
     """LN(W_ih x + b_ih) + b_hh."""
-    gates = normed(weights, "ln_ih", linear(x, weights.weight_ih, weights.bias_ih))
+    gates = normed(weights, "ln_ih", product(x, weights.weight_ih, weights.bias_ih))
     return gates if weights.bias_hh is None else gates + weights.bias_hh
 
 
 def _step(weights: Weights, z: Tensor, state: State) -> State:
     h, c = state
-    gates = z + normed(weights, "ln_hh", linear(h, weights.weight_hh))
+    gates = z + normed(weights, "ln_hh", product(h, weights.weight_hh))
     i, f, g, o = gates.chunk(4, -1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * normed(weights, "ln_c", c).tanh(), c
@@ -47,15 +48,15 @@ def _whole(weights: Weights, z: Tensor, steps: int, initial: State, reverse: boo
     if sums is None or cells is None:
         return None
     tensors = (z, h, c, weights.weight_hh, sums.weight, sums.bias, cells.weight, cells.bias)
-    if lstm.objection(*tensors):
+    if objection(*tensors):
         return None
-    how = lstm.Walk(steps, reverse, sums.eps, cells.eps)
+    how = Walk(steps, reverse, (sums.eps, cells.eps))
 
     def formula(z: Tensor, h: Tensor, c: Tensor, weight: Tensor, *norms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         gain, shift, gain_cell, shift_cell = norms
         again = {
-            "ln_hh": lambda x: layer_norm(x, gain.shape, gain, shift, how.eps_sum),
-            "ln_c": lambda x: layer_norm(x, gain_cell.shape, gain_cell, shift_cell, how.eps_cell),
+            "ln_hh": lambda x: layer_norm(x, gain.shape, gain, shift, sums.eps),
+            "ln_c": lambda x: layer_norm(x, gain_cell.shape, gain_cell, shift_cell, cells.eps),
         }
         as_before = Weights(weight, weight, None, None, again)
         output, (h, c) = by_steps(LSTM, as_before, z, [h.shape[0]] * steps, (h, c), reverse)

@@ -11,10 +11,9 @@ from typing import overload
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence
 
-from normkit.nn._recurrence import Recurrence, State, Weights, normed
+from normkit.nn._recurrence import Recurrence, State, Weights, normed, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -23,16 +22,16 @@ __all__ = ["LayerNormRNN", "LayerNormRNNCell"]
 
 def _project(weights: Weights, x: Tensor) -> Tensor:
     """W_ih x + b_ih + b_hh; the norm is of the sum with the state's share, so it is the step's."""
-    summed = linear(x, weights.weight_ih, weights.bias_ih)
+    summed = product(x, weights.weight_ih, weights.bias_ih)
     return summed if weights.bias_hh is None else summed + weights.bias_hh
 
 
 def _tanh_step(weights: Weights, z: Tensor, state: State) -> State:
-    return (normed(weights, "ln", z + linear(state[0], weights.weight_hh)).tanh(),)
+    return (normed(weights, "ln", z + product(state[0], weights.weight_hh)).tanh(),)
 
 
 def _relu_step(weights: Weights, z: Tensor, state: State) -> State:
-    return (normed(weights, "ln", z + linear(state[0], weights.weight_hh)).relu(),)
+    return (normed(weights, "ln", z + product(state[0], weights.weight_hh)).relu(),)
 
 
 TANH = Recurrence(1, 1, {"ln": 1}, _project, _tanh_step)

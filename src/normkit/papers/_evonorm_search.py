@@ -11,7 +11,7 @@ from normkit.papers import Context, Ledger, Records, Show
 
 __all__ = ["judge_search", "rediscovery", "sparsity", "yardsticks"]
 
-SAMPLED = {"uniform": 3000, "tree": 1500}
+SAMPLED = {"uniform": 4500, "tree": 1500}
 PROPOSALS, EVALUATIONS = 2500, 200
 NETS = ["plain", "res", "mb"]  # the search sees the first two
 # Seeds of networks that the searches (seeds 0, 1, 2 …) have not seen: to choose among their best, then to report.

@@ -22,20 +22,16 @@ Images = Float[Tensor, "batch channels height width"]
 def plain(
     layer: Layer, *, in_channels: int = 1, num_classes: int = 10, channels: int = 12, blocks: int = 4
 ) -> nn.Module:
-    """(conv – L – conv – L) × `blocks` without shortcuts, global pooling, linear.
+    """Stem, (conv – L – conv – L) × `blocks` without shortcuts, L, global pooling, linear.
 
     Shapes: (N, in_channels, H, W), H and W even, to (N, num_classes).
     """
     parts = [
-        nn.Sequential(
-            _conv(in_channels if index == 0 else channels, channels),
-            layer(channels),
-            _conv(channels, channels),
-            layer(channels),
-        )
-        for index in range(blocks)
+        nn.Sequential(_conv(channels, channels), layer(channels), _conv(channels, channels), layer(channels))
+        for _ in range(blocks)
     ]
-    return nn.Sequential(*_with_pool(parts), *_head(channels, num_classes))
+    stem = _conv(in_channels, channels)
+    return nn.Sequential(stem, *_with_pool(parts), layer(channels), *_head(channels, num_classes))
 
 
 def res(layer: Layer, *, in_channels: int = 1, num_classes: int = 10, channels: int = 12, blocks: int = 4) -> nn.Module:

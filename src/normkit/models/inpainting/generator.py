@@ -51,7 +51,7 @@ class InpaintGenerator(nn.Module):
 
     Raises:
         ValueError: an unknown norm, a number below its least value; in the call, sides that are no multiples of
-            2^downs, or a mask that does not fit.
+            2^downs or too short for the convolutions, or a mask that does not fit.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class InpaintGenerator(nn.Module):
             channels //= 2
         self.last = nn.Conv2d(width, 3, kernel_size, padding=kernel_size // 2, padding_mode="reflect")
         self.init_scale = init_scale
+        self.least_side = max(kernel_size // 2 + 1, 3 * 2**downs if blocks else 1)  # a mirror needs more than it pads
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -118,6 +119,11 @@ class InpaintGenerator(nn.Module):
             raise ValueError(
                 f"InpaintGenerator: the sides must be multiples of {step}, got {images.shape[-2]}×{images.shape[-1]}; "
                 "crop or pad the picture"
+            )
+        if min(images.shape[-2:]) < self.least_side:
+            raise ValueError(
+                f"InpaintGenerator: a side needs {self.least_side} pixels or more, for the mirrored edges of the "
+                f"convolutions, got {images.shape[-2]}×{images.shape[-1]}"
             )
         holes = masks.to(torch.bool)
         x = torch.where(holes, torch.ones_like(images), images)

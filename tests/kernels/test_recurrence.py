@@ -1,4 +1,4 @@
-"""The loop of the LSTM by hand: the values and gradients of the steps in float64, and when it stands back."""
+"""The loops of LSTM and GRU by hand: the values and gradients of the steps in float64, and when they stand back."""
 
 from typing import Any
 
@@ -7,50 +7,63 @@ import torch
 from torch import Tensor
 
 from normkit import kernels
-from normkit.kernels import lstm, native
-from normkit.nn import LayerNormLSTM
+from normkit.kernels import gru, lstm, native
+from normkit.nn import LayerNormGRU, LayerNormLSTM
 
 pytestmark = pytest.mark.skipif(native.norm_rows is None, reason=f"no native kernels: {native.WHY_NOT}")
 
 WIDTHS = (3, 16)
+LOOPS = {LayerNormLSTM: lstm, LayerNormGRU: gru}
+both = pytest.mark.parametrize("make", LOOPS)
+Layer = LayerNormLSTM | LayerNormGRU
 
 
 @pytest.fixture
 def walked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The walks that the layers take through the loop."""
     found: list[Any] = []
-    walk = lstm.walk
 
-    def seen(how: Any, *args: Any) -> Any:
-        found.append(how)
-        return walk(how, *args)
+    def watched(walk: Any) -> Any:
+        def seen(how: Any, *args: Any) -> Any:
+            found.append(how)
+            return walk(how, *args)
 
-    monkeypatch.setattr(lstm, "walk", seen)
+        return seen
+
+    for loop in LOOPS.values():
+        monkeypatch.setattr(loop, "walk", watched(loop.walk))
     return found
 
 
-def layers(width: int, **options: Any) -> tuple[LayerNormLSTM, LayerNormLSTM]:
+def layers(make: type[Layer], width: int, **options: Any) -> tuple[Layer, Layer]:
     """A layer in float32 and the same in float64."""
     torch.manual_seed(2)
-    layer = LayerNormLSTM(4, width, **options)
+    layer = make(4, width, **options)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
-    exact = LayerNormLSTM(4, width, dtype=torch.float64, **options)
+    exact = make(4, width, dtype=torch.float64, **options)
     exact.load_state_dict(layer.state_dict())
     return layer, exact
 
 
-def inputs(width: int, directions: int, steps: int = 9) -> list[Tensor]:
+def inputs(make: type[Layer], width: int, directions: int, steps: int = 9) -> list[Tensor]:
+    """A sequence and the states before it."""
     x = torch.randn(steps, 3, 4, requires_grad=True)
-    return [x, *(torch.randn(directions, 3, width, requires_grad=True) for _ in range(2))]
+    count = 2 if make is LayerNormLSTM else 1
+    return [x, *(torch.randn(directions, 3, width, requires_grad=True) for _ in range(count))]
 
 
-def outcome(layer: LayerNormLSTM, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Output, last states, and the gradients of a weighted sum of all three."""
-    x, *states = (tensor.to(layer.get_parameter("weight_ih_l0").dtype) for tensor in tensors)
-    output, last = layer(x, tuple(states))
-    found = [output, *last]
+def run(layer: Layer, x: Tensor, *states: Tensor) -> list[Tensor]:
+    """Output and last states, flat."""
+    hx = None if not states else tuple(states) if isinstance(layer, LayerNormLSTM) else states[0]
+    output, last = layer(x, hx)
+    return [output, *(last if isinstance(last, tuple) else (last,))]
+
+
+def outcome(layer: Layer, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Output, last states, and the gradients of a weighted sum of all of them."""
+    found = run(layer, *(tensor.to(layer.get_parameter("weight_ih_l0").dtype) for tensor in tensors))
     loss = torch.stack([(y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y)).sum() for y in found]).sum()
     return found, list(torch.autograd.grad(loss, [*tensors, *layer.parameters()], materialize_grads=True))
 
@@ -60,11 +73,12 @@ def close(found: list[Tensor], wanted: list[Tensor], tolerance: float = 2e-5) ->
         assert (ours.double() - exact.double()).abs().max() <= tolerance * max(1.0, exact.abs().max().item())
 
 
+@both
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"bias": False, "eps": 1e-2}], ids=str)
-def test_values_and_gradients(width: int, options: dict[str, Any], walked: list[Any]) -> None:
-    layer, exact = layers(width, **options)
-    tensors = inputs(width, 2 if "bidirectional" in options else 1)
+def test_values_and_gradients(make: type[Layer], width: int, options: dict[str, Any], walked: list[Any]) -> None:
+    layer, exact = layers(make, width, **options)
+    tensors = inputs(make, width, 2 if "bidirectional" in options else 1)
     found, wanted = outcome(layer, tensors), outcome(exact, tensors)
     assert [how.reverse for how in walked] == [False, True][: len(walked)]
     assert len(walked) == (2 if "bidirectional" in options else 1)
@@ -72,19 +86,20 @@ def test_values_and_gradients(width: int, options: dict[str, Any], walked: list[
         close(ours, exactly)
 
 
-def test_without_a_gradient_nothing_is_kept(walked: list[Any]) -> None:
-    layer, exact = layers(16, bidirectional=True)
+@both
+def test_without_a_gradient_nothing_is_kept(make: type[Layer], walked: list[Any]) -> None:
+    layer, exact = layers(make, 16, bidirectional=True)
     x = torch.randn(9, 3, 4)
     with torch.no_grad():
-        output, states = layer(x)
-        wanted, wanted_states = exact(x.double())
+        found, wanted = run(layer, x), run(exact, x.double())
     assert len(walked) == 2
-    assert output.grad_fn is None
-    close([output, *states], [wanted, *wanted_states])
+    assert found[0].grad_fn is None
+    close(found, wanted)
 
 
-def test_a_gradient_of_some_only(walked: list[Any]) -> None:
-    layer, exact = layers(16)
+@both
+def test_a_gradient_of_some_only(make: type[Layer], walked: list[Any]) -> None:
+    layer, exact = layers(make, 16)
     layer.requires_grad_(False)
     x = torch.randn(9, 3, 4, requires_grad=True)
     (found,) = torch.autograd.grad(layer(x)[0].square().sum(), x)
@@ -93,8 +108,9 @@ def test_a_gradient_of_some_only(walked: list[Any]) -> None:
     close([found], [wanted])
 
 
-def test_second_derivative(walked: list[Any]) -> None:
-    layer, exact = layers(8)
+@both
+def test_second_derivative(make: type[Layer], walked: list[Any]) -> None:
+    layer, exact = layers(make, 8)
     x = torch.randn(4, 2, 4, requires_grad=True)
     twice = []
     for each in (layer, exact):
@@ -105,8 +121,9 @@ def test_second_derivative(walked: list[Any]) -> None:
     close(list(twice[0]), list(twice[1]), 1e-4)
 
 
-def test_backward_twice_and_an_output_written_over() -> None:
-    layer, _ = layers(16)
+@both
+def test_backward_twice_and_an_output_written_over(make: type[Layer]) -> None:
+    layer, _ = layers(make, 16)
     y = layer(torch.randn(9, 3, 4))[0]
     loss = y.square().sum()
     first = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
@@ -119,8 +136,9 @@ def test_backward_twice_and_an_output_written_over() -> None:
         y.sum().backward()
 
 
-def test_it_stands_back(walked: list[Any]) -> None:
-    layer, _ = layers(16)
+@both
+def test_it_stands_back(make: type[Layer], walked: list[Any]) -> None:
+    layer, _ = layers(make, 16)
     x = torch.randn(9, 3, 4)
     wanted = layer(x)[0]
     assert len(walked) == 1
@@ -129,13 +147,16 @@ def test_it_stands_back(walked: list[Any]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         layer(x)
     torch.vmap(layer)(x[None])
-    layer.ln_c_l0.register_forward_hook(lambda *_: None)
+    norm = layer.get_submodule("ln_c_l0" if make is LayerNormLSTM else "ln_hn_l0")
+    norm.register_forward_hook(lambda *_: None)
     layer(x)
     assert len(walked) == 1
 
 
-def test_states_that_are_not_contiguous(walked: list[Any]) -> None:
-    layer, exact = layers(16)
-    x, states = torch.randn(9, 3, 4), tuple(torch.randn(1, 16, 3).mT for _ in range(2))
-    close([layer(x, states)[0]], [exact(x.double(), tuple(each.double() for each in states))[0]])
+@both
+def test_states_that_are_not_contiguous(make: type[Layer], walked: list[Any]) -> None:
+    layer, exact = layers(make, 16)
+    x, *states = inputs(make, 16, 1)
+    states = [torch.randn(1, 16, 3).mT for _ in states]
+    close(run(layer, x, *states), run(exact, x.double(), *(each.double() for each in states)))
     assert len(walked) == 1
