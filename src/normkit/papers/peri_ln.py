@@ -229,7 +229,7 @@ def _show(records: Records, runs: Records, show: Show) -> None:
                 (depth,) = records.values("depth", run="variance_law", placement=placement, std=std)[:1]
                 axes.plot([2 * layer for layer in range(len(depth))], depth, style, label=f"{placement}, {std}")
         axes.set(xlabel="sub-layers", ylabel="variance of the stream", yscale="log")
-        axes.legend(ncols=3)
+        axes.legend(ncols=3, fontsize="small")
 
     caption = "Before training, for three scales of the weights"
     show.figure(
