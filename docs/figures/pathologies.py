@@ -232,11 +232,11 @@ def peri_ln() -> Any:
             with torch.no_grad():
                 model(torch.randint(64, (8, 32)))
             depth = range(2, 2 * len(found) + 1, 2)
-            axes.plot(depth, found, style, color=COLORS[color], label=f"{placement}-LN, weights {std}")
+            axes.plot(depth, found, style, color=COLORS[color], label=f"{placement}-LN" if style == "-" else None)
     axes.set_yscale("log")
     axes.set_xlabel("sub-layers")
     axes.set_ylabel("variance of the stream")
-    axes.legend(ncols=3)
+    axes.legend(loc="center right", ncols=3)
     return figure
 
 

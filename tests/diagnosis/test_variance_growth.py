@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from normkit.conversion import convert
-from normkit.diagnosis import diagnose
+from normkit.conversion import PeriLN, convert
+from normkit.diagnosis import diagnose, treat
 from normkit.models import Transformer
 
 
@@ -126,6 +128,23 @@ def test_the_remedy_is_the_conversion_where_the_blocks_are_pre_norm() -> None:
     after = diagnose(treated, _tokens(), probes="variance-growth")["variance-growth"]
     assert after.severity == "ok"
     assert after.figure == pytest.approx(1, abs=0.5)
+
+
+def test_treating_says_the_loss_before_and_after() -> None:
+    """Matched scales keep the growth that was there and need no training; γ = 1 takes it out, and wants training."""
+    model, data = _grown("pre"), _tokens()
+    diagnosis = diagnose(model, data, probes="variance-growth")
+    matched = treat(model, data, diagnosis, remedy=[PeriLN(init="match")])
+    assert matched.after.figure == pytest.approx(matched.before.figure, rel=0.5)
+    assert matched.quality_before.measure == matched.quality_after.measure
+    assert math.isfinite(matched.quality_before.mean)
+    assert math.isfinite(matched.quality_after.mean)
+    assert matched.cost["parameters"] == 4 * 4 * 32
+    with pytest.raises(ValueError, match="peri-ln needs training afterwards"):
+        treat(model, data, diagnosis)
+    trained = treat(model, data, diagnosis, train_steps=2)
+    assert trained.after.severity == "ok"
+    assert trained.to == ("peri-ln",)
 
 
 def test_blocks_that_cannot_be_converted_are_named_with_the_reason() -> None:

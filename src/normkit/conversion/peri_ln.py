@@ -41,7 +41,8 @@ class PeriLN(Rule):
         embed_norm: put a norm on the stream as it enters the first block too (`embed_norm` of that block).
         init: "ones" starts with γ = 1, for training from scratch. "match" sets γ of each norm to the root mean square
             of what its branch wrote on the data: for a network that is trained already. That keeps the branches'
-            scales but not its function; `max_rel_diff` says how far it went, and the loss must be looked at.
+            scales but not its function: `max_rel_diff` says how far it went, and `normkit.diagnosis.treat` measures the
+            loss before and after.
 
     Raises:
         ValueError: an unknown `norm` or `init`.

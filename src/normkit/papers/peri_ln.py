@@ -1,17 +1,17 @@
 """Peri-LN: Revisiting Normalization Layer in the Transformer Architecture (Kim et al. 2025)."""
 
-import math
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from normkit import data, training
-from normkit.models import Transformer, character_model
+from normkit import data
+from normkit.models import Transformer
 from normkit.nn import LayerNorm
 from normkit.papers import Context, Ledger, Paper, Records, Show
+from normkit.papers._stream import FIGURES, hidden, train_placement, variance
 
 __all__ = ["paper"]
 
@@ -43,29 +43,7 @@ PLACEMENTS = ("pre", "post", "peri")
 STDS = (0.02, 0.06, 0.125)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 LAWS_SEEDS, LAWS_LAYERS = 64, 16
-SPIKE = 3.0
-STUCK_STEPS = 50
 FP16_MAX = 65504.0
-FIGURES = ("loss", "validation", "variance", "largest")
-
-
-def hidden(model: Transformer, tokens: Int[Tensor, "batch length"]) -> list[Float[Tensor, "batch length d_model"]]:
-    """The stream as it enters the first layer and behind each layer, in evaluation."""
-    seen: list[Tensor] = []
-    hooks = [model.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))]
-    hooks += [layer.register_forward_hook(lambda _, args, output: seen.append(output)) for layer in model.layers]
-    try:
-        with training.evaluating(model):
-            model(tokens)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
-
-
-def variance(x: Float[Tensor, "*tokens d_model"]) -> float:
-    """Mean over tokens of the population variance over channels, in float32."""
-    return float(x.float().var(-1, correction=0).mean())
 
 
 @paper.run(scale="smoke", minutes=0.01)
@@ -118,7 +96,8 @@ def learning_rates(ctx: Context) -> list[dict[str, Any]]:
     ]
     normed = [(placement, lr, {"embed_norm": True}) for placement in ("pre", "peri") for lr in (3e-3, 3e-2)]
     return [
-        _train(ctx, placement, lr, **options) for placement, lr, options in plain + ctx.pick(smoke=[], embedded=normed)
+        train_placement(ctx, placement, lr, **options)
+        for placement, lr, options in plain + ctx.pick(smoke=[], embedded=normed)
     ]
 
 
@@ -128,67 +107,11 @@ def gpt2_small(ctx: Context) -> list[dict[str, Any]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes: dict[str, Any] = {"layers": 12, "steps": 2000, "batch_size": 16, "context": 256, "device": device}
     return [
-        _train(ctx, placement, lr, **sizes, precision=precision, d_model=768, nhead=12)
+        train_placement(ctx, placement, lr, **sizes, precision=precision, d_model=768, nhead=12)
         for precision in ("bf16-mixed", "16-mixed")
         for placement in PLACEMENTS
         for lr in RATES[:3]
     ]
-
-
-def _train(
-    ctx: Context,
-    placement: str,
-    lr: float,
-    *,
-    layers: int = 6,
-    steps: int = 250,
-    batch_size: int = 8,
-    context: int = 48,
-    precision: str = "32-true",
-    **options: Any,
-) -> dict[str, Any]:
-    """Train without warm-up or clipping: how it went, and what the stream is then on text that it has not seen."""
-    steps, layers = ctx.pick(smoke=(3, 1), embedded=(steps, layers))
-    train, rest, alphabet = data.character_split()
-    torch.manual_seed(ctx.seed)
-    model = character_model(len(alphabet), layers, placement=placement, context=context, **options)
-    norms: list[float] = []
-
-    def watch(step: int, loss: float, model: nn.Module) -> None:
-        norms.append(float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])))
-
-    record = {"placement": placement, "lr": lr, "embed_norm": "embed_norm" in options, "precision": precision}
-    budget: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "context": context, "precision": precision}
-    recipe: dict[str, Any] = {"lr": lr, "betas": (0.9, 0.95), "weight_decay": 0.1, "warmup": 0}
-    try:
-        run = training.fit_language_model(model, train, rest, **budget, **recipe, seed=ctx.seed, callback=watch)
-    except FloatingPointError:
-        return record | dict.fromkeys(FIGURES, math.inf) | {"diverged": True, "spikes": _spikes(norms), "depth": []}
-    tokens, _ = next(iter(data.text_batches(rest, context, 16, 1)))
-    streams = hidden(model, tokens.to(model.embed.weight.device))
-    return record | {
-        "loss": fmean(run.losses[-25:]),
-        "validation": run.validation,
-        "diverged": _diverged(run.losses),
-        "spikes": _spikes(norms),
-        "depth": [variance(x) for x in streams],
-        "variance": variance(streams[-1]),
-        "largest": float(streams[-1].abs().max()),
-    }
-
-
-def _spikes(norms: list[float]) -> int:
-    """Steps whose global gradient norm exceeds three times the median of those before."""
-    return sum(norm > SPIKE * median(norms[:step]) for step, norm in enumerate(norms) if step)
-
-
-def _diverged(losses: list[float]) -> bool:
-    """Whether the loss stayed above its first value for 50 steps in a row."""
-    longest = above = 0
-    for loss in losses:
-        above = above + 1 if loss > losses[0] else 0
-        longest = max(longest, above)
-    return longest >= STUCK_STEPS
 
 
 @paper.judge
@@ -306,7 +229,7 @@ def _show(records: Records, runs: Records, show: Show) -> None:
                 (depth,) = records.values("depth", run="variance_law", placement=placement, std=std)[:1]
                 axes.plot([2 * layer for layer in range(len(depth))], depth, style, label=f"{placement}, {std}")
         axes.set(xlabel="sub-layers", ylabel="variance of the stream", yscale="log")
-        axes.legend(ncols=3)
+        axes.legend(ncols=3, fontsize="small")
 
     caption = "Before training, for three scales of the weights"
     show.figure(

@@ -6,8 +6,9 @@ from normkit.surgery.fast_path import close_fast_path
 from normkit.surgery.find import Found, find, paths, submodule, ties
 from normkit.surgery.flow import Flow, Step, is_leaf
 from normkit.surgery.replace import replace
-from normkit.surgery.residual import Residuals, SubLayer, is_vector_norm, residuals
+from normkit.surgery.residual import is_vector_norm, residuals
 from normkit.surgery.rewrite import bypass
+from normkit.surgery.sub_layer import Residuals, SubLayer
 from normkit.surgery.tracing import call, trace
 from normkit.surgery.zero_mean import compress_reader, compress_writer, recentre
 

@@ -11,16 +11,16 @@ map. What a norm is to it follows from what the norm reads and who reads it:
 `post_attention_layernorm` is "into" the MLP in Llama and "out" of attention in Gemma 2; here it is what it does.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from torch import nn
 
 from normkit.surgery.find import submodule
 from normkit.surgery.flow import Flow, Step
+from normkit.surgery.sub_layer import Residuals, SubLayer
 
-__all__ = ["Residuals", "SubLayer", "is_vector_norm", "residuals"]
+__all__ = ["is_vector_norm", "residuals"]
 
 _SUMS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
 _LINEAR = {"linear", "matmul", "__matmul__", "bmm", "baddbmm", "addmm", "einsum", "multi_head_attention_forward"}
@@ -31,71 +31,6 @@ _KEEPS = {  # functions of one activation that change neither what it says nor h
     *("view", "view_as", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "movedim"),
     *("dropout", "dropout_", "mul", "mul_", "__mul__", "__rmul__", "__imul__", "div", "__truediv__", "__getitem__"),
 }
-
-
-@dataclass(frozen=True)
-class SubLayer:
-    """One sum of a residual stream. Norms are given by the paths of their modules ("layer_norm" of a function).
-
-    Attributes:
-        block: path of the block that it belongs to: the last element of a list or Sequential around it.
-        sum: index of the step that adds.
-        stream: index of the step that gave the stream its values as it comes in: another sum, a norm, an embedding.
-        branches: indices of the steps that wrote what is added (several where branches run side by side).
-        kind: "attention" or "mlp"; "attention+mlp" where both stand side by side.
-        into, out, after, inside: norms, by what they do.
-    """
-
-    block: str
-    sum: int
-    stream: int
-    branches: tuple[int, ...]
-    kind: str
-    into: tuple[str, ...] = ()
-    out: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    inside: tuple[str, ...] = ()
-
-    @property
-    def placement(self) -> str:
-        """The name of this place of the norms: "pre", "post", "peri", "output"; "none", or two names where mixed."""
-        within = {(True, False): "pre", (True, True): "peri", (False, True): "output", (False, False): ""}
-        name = within[bool(self.into), bool(self.out)]
-        return "+".join(part for part in (name, "post" if self.after else "") if part) or "none"
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """The sub-layers of a network in the order in which they run, and the norms at the ends of its streams.
-
-    Attributes:
-        layers: the sub-layers.
-        starts: paths of the norms that a stream starts with.
-        ends: paths of the norms that read a stream at its end.
-        sources: for each step the one that gave its values, behind dropout, casts, views and scales.
-    """
-
-    layers: tuple[SubLayer, ...]
-    starts: tuple[str, ...]
-    ends: tuple[str, ...]
-    sources: tuple[int, ...] = field(repr=False)
-
-    def readers(self, steps: Sequence[Step], index: int) -> list[Step]:
-        """The steps that read what the step `index` gave, also behind dropout, casts, views and scales."""
-        return [
-            step
-            for step in steps
-            if self.sources[step.index] == step.index and any(self.sources[read] == index for read in step.reads)
-        ]
-
-    def of(self, block: str) -> list[SubLayer]:
-        """The sub-layers of one block."""
-        return [layer for layer in self.layers if layer.block == block]
-
-    @property
-    def blocks(self) -> list[str]:
-        """The blocks in the order in which they run."""
-        return [*dict.fromkeys(layer.block for layer in self.layers)]
 
 
 def residuals(model: nn.Module, flow: Flow) -> Residuals:
