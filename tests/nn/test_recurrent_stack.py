@@ -261,6 +261,10 @@ MISFITS: list[tuple[Callable[[Any, str], Any], str]] = [
     (lambda layer, kind: layer(torch.randn(6, 3, 7)), "must be equal to input_size. Expected 4, got 7"),
     (lambda layer, kind: layer(torch.randn(0, 3, 4)), "Expected sequence length to be larger than 0"),
     (lambda layer, kind: layer(torch.randn(6, 3, 4).double()), r"RNN input dtype \(torch.float64\) does not match"),
+    (
+        lambda layer, kind: layer(torch.randn(6, 3, 4), states_of(kind, 2, 3, 5, dtype=torch.float64)),
+        r"RNN hx dtype \(torch.float64\) does not match weight dtype \(torch.float32\)",
+    ),
     (lambda layer, kind: layer(torch.randn(6, 3, 4), states_of(kind, 2, 2, 5)), r"Expected hidden.* size \(2, 3, 5\)"),
     (lambda layer, kind: layer(torch.randn(6, 3, 4), states_of(kind, 1, 3, 5)), r"got \[1, 3, 5\]"),
     (lambda layer, kind: layer(torch.randn(6, 4), states_of(kind, 2, 1, 5)), "For unbatched 2-D input, hx"),
@@ -301,6 +305,8 @@ def test_misfits_of_a_cell(kind: str) -> None:
         one(x, states(3, 6))
     with pytest.raises(ValueError, match=r"Expected hx\[0\] to be 2D like the input, got 1D"):
         one(x, states(5))
+    with pytest.raises(ValueError, match=r"RNN input dtype \(torch.float64\) does not match"):
+        one(x.double())
     with pytest.raises(TypeError, match=r"float tensor, got torch\.int64"):
         one(x.long())
 
@@ -334,6 +340,27 @@ def test_what_is_no_pair_and_no_such_layer() -> None:
         nn.LayerNormLSTM.from_torch(torch.nn.GRU(4, 5))
     with pytest.raises(ValueError, match="proj_size=2"):
         nn.LayerNormLSTM.from_torch(torch.nn.LSTM(4, 5, proj_size=2))
+
+
+def test_from_torch_refuses_weights_under_other_names() -> None:
+    theirs = torch.nn.utils.parametrizations.weight_norm(torch.nn.LSTM(4, 5), "weight_hh_l0")
+    with pytest.raises(ValueError, match=r"kept under other names, .*weight_hh_l0.*remove_parametrizations"):
+        nn.LayerNormLSTM.from_torch(theirs)
+
+
+@every_kind
+def test_a_parametrized_weight_is_trained_through_its_own(kind: str) -> None:
+    layer = ours(kind)(4, 5)
+    torch.nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0")
+    x = torch.randn(6, 3, 4)
+    before = layer(x)[0]
+    before.square().sum().backward()
+    originals = [value for name, value in layer.named_parameters() if "original" in name]
+    assert len(originals) == 2
+    assert all(value.grad is not None and value.grad.abs().max() > 0 for value in originals)
+    with torch.no_grad():
+        originals[1].neg_()
+    assert (layer(x)[0] - before).abs().max() > 1e-3
 
 
 def test_from_torch_keeps_dtype_mode_and_padding() -> None:

@@ -20,11 +20,12 @@ from normkit.nn.layer_norm import LayerNorm
 
 __all__ = [
     "Recurrence",
-    "RecurrentShapeError",
+    "RecurrentInputError",
     "State",
     "Weights",
     "build_norms",
     "by_steps",
+    "check_dtype",
     "check_norms",
     "normed",
     "plain_norm",
@@ -37,8 +38,8 @@ State = tuple[Tensor, ...]
 """(h,) or (h, c), each (rows, hidden_size)."""
 
 
-class RecurrentShapeError(ValueError, RuntimeError):
-    """A size that does not fit. ValueError as in all layers here, RuntimeError for who catches what torch.nn raises."""
+class RecurrentInputError(ValueError, RuntimeError):
+    """A size or type that does not fit: a ValueError as in all layers here, and a RuntimeError as in torch.nn."""
 
 
 class Weights(NamedTuple):
@@ -114,6 +115,15 @@ def check_norms(name: str, hidden_size: int, eps: float, layer_norm: bool) -> No
         raise ValueError(
             f"{name}: hidden_size 1 leaves the norm one unit, whose normalised value is 0: the output would be "
             "constant; give hidden_size 2 or more, or layer_norm=False"
+        )
+
+
+def check_dtype(name: str, what: str, tensor: Tensor, weight: Tensor) -> None:
+    """Raise unless the tensor has the weights' type, or autocast chooses types."""
+    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise RecurrentInputError(
+            f"{name}: RNN {what} dtype ({tensor.dtype}) does not match weight dtype ({weight.dtype}). Convert {what}: "
+            f"{what}.to({weight.dtype}), or convert model: model.to({tensor.dtype})"
         )
 
 

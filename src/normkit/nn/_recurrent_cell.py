@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from normkit.kernels.arguments import check_float
 from normkit.kernels.reference._precision import statistics_dtype
-from normkit.nn._recurrence import Recurrence, RecurrentShapeError, State, build_norms, check_norms, weights_of
+from normkit.nn._recurrence import (
+    Recurrence,
+    RecurrentInputError,
+    State,
+    build_norms,
+    check_dtype,
+    check_norms,
+    weights_of,
+)
 
 __all__ = ["RecurrentCell"]
 
@@ -65,28 +73,30 @@ class RecurrentCell(nn.RNNCellBase):
         name = type(self).__name__
         check_float(name, input)
         if input.ndim not in (1, 2):
-            raise RecurrentShapeError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead")
+            raise RecurrentInputError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead")
         if input.shape[-1] != self.input_size:
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{name}: input has inconsistent input_size: got {input.shape[-1]} expected {self.input_size} "
                 f"(input {tuple(input.shape)})"
             )
+        check_dtype(name, "input", input, self.weight_hh)
         for index, each in enumerate(state or ()):
+            check_dtype(name, "hx", each, self.weight_hh)
             self._check_state(input, each, index)
 
     def _check_state(self, input: Tensor, state: Tensor, index: int) -> None:
         name = type(self).__name__
         if state.ndim != input.ndim:
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{name}: Expected hx[{index}] to be {input.ndim}D like the input, got {state.ndim}D instead"
             )
         if state.shape[-1] != self.hidden_size:
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{name}: hidden{index} has inconsistent hidden_size: got {state.shape[-1]}, "
                 f"expected {self.hidden_size}"
             )
         if state.shape[:-1] != input.shape[:-1]:
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{name}: Input batch size {input.shape[0]} doesn't match hidden{index} batch size {state.shape[0]}"
             )
 

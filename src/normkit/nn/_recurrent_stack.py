@@ -11,9 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 from normkit.kernels.arguments import check_float
 from normkit.nn._recurrence import (
     Recurrence,
-    RecurrentShapeError,
+    RecurrentInputError,
     State,
     build_norms,
+    check_dtype,
     check_norms,
     scan,
     weights_of,
@@ -69,6 +70,9 @@ class RecurrentStack(nn.RNNBase):
         directions = ("", "_reverse") if self.bidirectional else ("",)
         return [f"_l{layer}{direction}" for layer in range(self.num_layers) for direction in directions]
 
+    def flatten_parameters(self) -> None:
+        """Nothing: no cuDNN kernel reads these weights, so they need not lie in one block of memory."""
+
     def reset_parameters(self) -> None:
         """Weights and biases uniform in ±1/√hidden_size as torch draws them; gains 1, shifts 0."""
         super().reset_parameters()
@@ -89,7 +93,7 @@ class RecurrentStack(nn.RNNBase):
         x = input.transpose(0, 1) if self.batch_first else input
         steps, batch = x.shape[:2]
         if steps == 0:
-            raise RecurrentShapeError(f"{self._name()}: Expected sequence length to be larger than 0 in RNN")
+            raise RecurrentInputError(f"{self._name()}: Expected sequence length to be larger than 0 in RNN")
         output, states = self._layers(x.flatten(0, 1), [batch] * steps, self._initial(x, batch, hx))
         output = output.unflatten(0, (steps, batch))
         output = output.transpose(0, 1) if self.batch_first else output
@@ -126,38 +130,37 @@ class RecurrentStack(nn.RNNBase):
         """The states given, checked, or zeros."""
         shape = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
         if hx is None:
-            return (x.new_zeros(shape, dtype=cast(Tensor, self.weight_hh_l0).dtype),) * self.recurrence.states
+            return (x.new_zeros(shape, dtype=self._weight().dtype),) * self.recurrence.states
         for index, each in enumerate(hx):
             if tuple(each.shape) != shape:
                 which = "hidden size" if len(hx) == 1 else f"hidden[{index}] size"
-                raise RecurrentShapeError(f"{self._name()}: Expected {which} {shape}, got {list(each.shape)}")
+                raise RecurrentInputError(f"{self._name()}: Expected {which} {shape}, got {list(each.shape)}")
+            check_dtype(self._name(), "hx", each, self._weight())
         return hx
 
     def _check_input(self, input: Tensor, axes: tuple[int, ...]) -> None:
         check_float(self._name(), input)
         if input.ndim not in axes:
             wanted = " or ".join(f"{each}D" for each in axes)
-            raise RecurrentShapeError(f"{self._name()}: Expected input to be {wanted}, got {input.ndim}D instead")
+            raise RecurrentInputError(f"{self._name()}: Expected input to be {wanted}, got {input.ndim}D instead")
         if input.shape[-1] != self.input_size:
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{self._name()}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got "
                 f"{input.shape[-1]} (input {tuple(input.shape)})"
             )
-        dtype = cast(Tensor, self.weight_ih_l0).dtype
-        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
-            raise RecurrentShapeError(
-                f"{self._name()}: RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert "
-                f"input: input.to({dtype}), or convert model: model.to({input.dtype})"
-            )
+        check_dtype(self._name(), "input", input, self._weight())
 
     def _check_axes(self, batched: bool, hx: State | None) -> None:
         wanted, which = (3, "batched 3-D") if batched else (2, "unbatched 2-D")
         if hx is not None and any(each.ndim != wanted for each in hx):
             got = ", ".join(f"{each.ndim}-D" for each in hx)
             subject = "hx" if len(hx) == 1 else "hx and cx"
-            raise RecurrentShapeError(
+            raise RecurrentInputError(
                 f"{self._name()}: For {which} input, {subject} should also be {wanted}-D but got ({got}) tensors"
             )
+
+    def _weight(self) -> Tensor:
+        return cast(Tensor, self.weight_hh_l0)
 
     def _name(self) -> str:
         return type(self).__name__
@@ -172,6 +175,7 @@ def copy_of(rnn: nn.RNNBase, twin: type[nn.RNNBase], make: Callable[..., Stack],
 
     Raises:
         TypeError: `rnn` is no `twin`.
+        ValueError: its weights are parametrized.
     """
     if not isinstance(rnn, twin):
         raise TypeError(f"from_torch takes a torch.nn.{twin.__name__}, got {type(rnn).__name__}")
@@ -179,7 +183,13 @@ def copy_of(rnn: nn.RNNBase, twin: type[nn.RNNBase], make: Callable[..., Stack],
     weight = next(rnn.parameters())
     factory = {"device": weight.device, "dtype": weight.dtype}
     layer = make(**{name: getattr(rnn, name) for name in names}, **options, **factory)
-    layer.load_state_dict(rnn.state_dict(), strict=False)
+    missing, unexpected = layer.load_state_dict(rnn.state_dict(), strict=False)
+    wrong = [*unexpected, *(name for name in missing if not name.startswith("ln_"))]
+    if wrong:
+        raise ValueError(
+            f"from_torch: the weights are kept under other names, {', '.join(wrong)}; remove the parametrization first "
+            "(torch.nn.utils.parametrize.remove_parametrizations)"
+        )
     return layer.train(rnn.training)
 
 
