@@ -10,7 +10,7 @@ from normkit.cli import evolve
 
 APP = typer.Typer()
 APP.command()(evolve.command)
-SMALL = ["--evaluations", "20", "--proposals", "200", "--steps", "8", "--architectures", "plain", "--blocks", "1"]
+SMALL = ["--evaluations", "1", "--proposals", "10", "--steps", "8", "--architectures", "plain", "--blocks", "1"]
 SMALL += ["--channels", "4", "--n-jobs", "1", "--top", "1"]
 
 
@@ -36,7 +36,8 @@ def images(tmp_path: Path) -> str:
 
 def test_a_search_leaves_layers_and_a_rerun_goes_on(images: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = run("--data", images, "--out", str(out))
+    enough = ("--evaluations", "12", "--proposals", "150")
+    found = run("--data", images, "--out", str(out), *enough)
     assert len(found["layers"]) == 1  # type: ignore[arg-type]
     assert {"schema", "versions", "device", "seconds", "fates", "layers", "yardsticks"} <= found.keys()
     assert [each["name"] for each in found["yardsticks"]] == ["batch-norm-relu", "group-norm-relu"]  # type: ignore
@@ -45,7 +46,7 @@ def test_a_search_leaves_layers_and_a_rerun_goes_on(images: str, tmp_path: Path)
     assert kept["layers"] == found["layers"]
     assert "class EvolvedNorm2d(nn.Module)" in (out / "layer_1.py").read_text()
     log = (out / "search.jsonl").read_text()
-    again = run("--data", images, "--out", str(out))
+    again = run("--data", images, "--out", str(out), *enough)
     assert again["layers"] == found["layers"]
     assert (out / "search.jsonl").read_text() == log
 
