@@ -34,14 +34,14 @@ def _verdicts(
 
 
 def test_the_judge_tells_the_paper_from_its_opposite():
-    assert _verdicts() == [True] * 9 + [None] * 3
+    assert _verdicts() == [True] * 12 + [None] * 3
     assert _verdicts(ln=0.1)[1:3] == [False, True]
     assert _verdicts(bn=0.06)[1:3] == [True, False]
     assert _verdicts(saturated=0.1)[4:7] == [False, True, True]
     assert _verdicts(gradients=(1e18, 1e7))[4:7] == [True, False, True]
     assert _verdicts(gradients=(1e3, 1e2))[4:7] == [True, True, False]
-    assert _verdicts(losses=(1.2, 1.6))[7:9] == [False, True]
-    assert _verdicts(accuracies=(0.6, 0.7))[7:9] == [True, False]
+    assert _verdicts(losses=(1.2, 1.6))[7:12] == [False] * 4 + [True]
+    assert _verdicts(accuracies=(0.6, 0.7))[7:12] == [True] * 4 + [False]
 
 
 @pytest.mark.parametrize("gap", [0.0, 1.0])

@@ -129,7 +129,7 @@ def small_batches(ctx: Context) -> list[dict[str, Any]]:
     return figures
 
 
-for _run, _seeds in ((dynamics, 5), (digit_sequences, 3)):
+for _run, _seeds in ((dynamics, 5), (digit_sequences, 5)):
     paper.run(scale="smoke", minutes=0.008)(_run)
     paper.run(scale="embedded", seeds=_seeds, minutes=1)(_run)
     paper.run(scale="full", seeds=_seeds, minutes=1)(_run)
