@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from normkit.nn import PowerNorm, UnifiedNorm
 from tests.nn.instances import INSTANCES, Instance
 
 SIZES = (3, 1)  # the ranks' batches differ in size
@@ -112,3 +113,28 @@ def test_without_a_process_group_sync_changes_nothing(index: int) -> None:
     for name, wanted in vars(alone).items():
         for ours, each in zip(getattr(synced, name), wanted, strict=True):
             torch.testing.assert_close(ours, each)
+
+
+def _uneven(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    found = []
+    for make in (lambda: PowerNorm(3, warmup_iters=0, sync=True), lambda: UnifiedNorm(3, warmup_iters=0, sync=True)):
+        layer = make()
+        for rows, mask in ((4 * rank, None), (4, torch.full((4,), rank == 0))):
+            x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+            layer(x, mask).backward(torch.ones(rows, 3))
+        found.append({name: buffer.clone() for name, buffer in layer.named_buffers()})
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_rank_with_nothing_to_add_takes_part(tmp_path: Path) -> None:
+    """An empty batch, or one that is all padding, on one rank: the other's statistics are both ranks'."""
+    mp.spawn(_uneven, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for ours, theirs in zip(first, second, strict=True):
+        for name, buffer in ours.items():
+            torch.testing.assert_close(buffer, theirs[name])
+            assert buffer.isfinite().all()

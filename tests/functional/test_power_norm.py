@@ -133,7 +133,10 @@ REFUSED = [
     ("backward_scale is 'batch' or 'running', not 'both'", {"backward_scale": "both"}),
     ("moves running_gz and iters in training; give both", {"training": True}),
     (r"one value a position, \(2, 3\), got the shape \(3, 2\)", {"pad_mask": torch.zeros(3, 2, dtype=torch.bool)}),
-    ("masks every position", {"pad_mask": torch.ones(2, 3, dtype=torch.bool)}),
+    (
+        "masks every position",
+        {"pad_mask": torch.ones(2, 3, dtype=torch.bool), "training": True, "variant": "pn-v"},
+    ),
     ("eps must be at least 0", {"eps": -1.0}),
 ]
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from normkit.kernels import disabled, native
+from normkit.kernels import disabled, native, native_columns
 from normkit.nn import PowerNorm, UnifiedNorm
 
 pytestmark = pytest.mark.skipif(bool(native.WHY_NOT), reason=native.WHY_NOT or "available")
@@ -72,8 +73,6 @@ def test_every_step_is_that_of_the_formulas(
 
 @pytest.mark.parametrize("name", list(LAYERS))
 def test_the_kernels_do_compute_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from normkit.kernels import native_columns
-
     calls: list[str] = []
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,3 +104,80 @@ def _second_derivative(layer: nn.Module, x: Tensor) -> Tensor:
     (first,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), x)
     return second
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if "v" not in name])
+@pytest.mark.parametrize("native_kernels", [True, False], ids=["native", "formulas"])
+def test_a_checkpoint_has_the_gradient_of_the_step_that_made_the_value(name: str, native_kernels: bool) -> None:
+    """The call is computed again, and the state has moved on; y and its gradient belong together all the same."""
+    x = torch.randn(4, 5, 12)
+    found = []
+    with disabled(*([] if native_kernels else ["native"])):
+        for checkpointed in (False, True):
+            torch.manual_seed(0)
+            layer, leaf = LAYERS[name](), x.clone().requires_grad_()
+            for _ in range(5):  # past the warm-up, with a state that the next step will not repeat
+                layer(torch.randn(4, 5, 12).requires_grad_()).backward(torch.randn(4, 5, 12))
+            y = checkpoint(layer, leaf, use_reentrant=False) if checkpointed else layer(leaf)
+            found.append(torch.autograd.grad(y.square().sum(), leaf)[0])
+    torch.testing.assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("name", list(LAYERS))
+def test_what_follows_may_work_in_place(name: str) -> None:
+    net = nn.Sequential(nn.Linear(12, 12), LAYERS[name](), nn.ReLU(inplace=True))
+    net(torch.randn(6, 12)).sum().backward()
+    assert net[0].weight.grad is not None
+
+
+@pytest.mark.filterwarnings("ignore:PowerNorm. one position")
+@pytest.mark.parametrize("name", list(LAYERS))
+def test_one_position_without_further_axes(name: str) -> None:
+    x = torch.randn(12)
+    with disabled("native"):
+        wanted = LAYERS[name](dtype=torch.float64)
+        y = wanted(x.double()[None])[0]
+        alone = LAYERS[name](dtype=torch.float64)
+        torch.testing.assert_close(alone(x.double()), y)
+    found = LAYERS[name]()
+    torch.testing.assert_close(found(x).double(), y, rtol=1e-5, atol=1e-5)
+    for ours, right in zip(found.buffers(), wanted.buffers(), strict=True):
+        torch.testing.assert_close(ours.double(), right.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(LAYERS))
+@pytest.mark.parametrize("value", [torch.inf, 1e30])
+def test_an_overflow_is_no_silent_zero(name: str, value: float) -> None:
+    if "bare" not in name and "power" in name:
+        pytest.skip("the layer scale divides by the position's own size first")
+    x = torch.randn(6, 12)
+    x[2, 3] = value
+    assert LAYERS[name]()(x)[:, 3].isnan().all()
+
+
+def test_what_is_streamed_past_the_cache_is_the_same() -> None:
+    from normkit import _native
+
+    x, dy, numbers = torch.randn(70, 96), torch.randn(70, 96), torch.randn(96)
+    before = _native.thresholds()["cache_bytes"]
+
+    def computed() -> list[Tensor]:
+        y, scales, _ = native_columns.forward(x, numbers, numbers, groups=2, eps=1e-5)
+        return [y, native_columns.backward(x, dy, numbers, numbers, scales=scales)[0]]
+
+    cached = computed()
+    try:
+        _native.set_threshold("cache_bytes", 16)
+        streamed = computed()
+    finally:
+        _native.set_threshold("cache_bytes", before // 16 * 16)
+    for one, other in zip(cached, streamed, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_call_that_asks_for_nothing_or_lacks_numbers_is_refused() -> None:
+    x = torch.randn(3, 4)
+    with pytest.raises(ValueError, match="nothing is asked for"):
+        native_columns.forward(x)
+    with pytest.raises(ValueError, match="dx needs coefficients of dy and of u"):
+        native_columns.backward(x, x, torch.ones(4))

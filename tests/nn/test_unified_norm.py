@@ -230,10 +230,11 @@ def test_options_out_of_range_are_refused(options: dict[str, object], message: s
 
 def test_masks_that_do_not_fit_are_refused() -> None:
     layer, x = layer_of(), batch(0)
-    with pytest.raises(TypeError, match=r"pad_mask must be boolean \(True is padding\), got torch.int64"):
+    with pytest.raises(TypeError, match=r"pad_mask must be boolean \(True at padding\), got torch.int64"):
         layer(x, torch.zeros(3, 5, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"without channels, \(3, 5\), got \(5, 3\)"):
+    with pytest.raises(ValueError, match=r"one value a position, \(3, 5\), got the shape \(5, 3\)"):
         layer(x, torch.zeros(5, 3, dtype=torch.bool))
-    with pytest.raises(ValueError, match="leaves no position"):
+    with pytest.raises(ValueError, match="masks every position"):
         layer(x, torch.ones(3, 5, dtype=torch.bool))
     assert int(layer.iters) == 0
+    layer.eval()(x, torch.ones(3, 5, dtype=torch.bool))  # no statistic is taken

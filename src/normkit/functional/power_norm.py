@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from normkit.kernels.arguments import check_eps, check_float, check_out
+from normkit.kernels.arguments import check_counter, check_eps, check_float, check_out
 from normkit.kernels.channels import check_groups
 from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.padding import check_pad_mask
 from normkit.kernels.reference import power_norm as reference
 
 __all__ = ["power_norm"]
@@ -91,8 +92,10 @@ def power_norm(
     check_options(name, variant, alpha_fwd, alpha_bwd, backward_scale)
     if training and variant == "pn" and (running_gz is None or iters is None):
         raise ValueError(f"{name}: variant 'pn' moves running_gz and iters in training; give both, or use 'pn-v'")
+    if iters is not None:
+        check_counter(name, "iters", iters)
     if pad_mask is not None:
-        check_pad_mask(name, input, pad_mask)
+        check_pad_mask(name, input, pad_mask, read=training and reduce is None)
     if out is not None:
         check_out(name, out, input.shape, input.dtype, input, weight, bias)
     state = (running_phi, running_gz, iters, training, variant, alpha_fwd, alpha_bwd, warmup_iters)
@@ -109,26 +112,6 @@ def check_options(name: str, variant: str, alpha_fwd: float, alpha_bwd: float, b
     for label, alpha in {"alpha_fwd": alpha_fwd, "alpha_bwd": alpha_bwd}.items():
         if not 0 <= alpha < 1:
             raise ValueError(f"{name}: {label} must lie in [0, 1), got {alpha}")
-
-
-def check_pad_mask(name: str, input: Tensor, pad_mask: Tensor) -> None:
-    """Raise TypeError or ValueError unless the mask is boolean, has a value a position and leaves one of them.
-
-    Whether it leaves one is read on the CPU alone; elsewhere, and in traced code, the device asserts it by itself.
-    """
-    if pad_mask.dtype != torch.bool:
-        raise TypeError(f"{name}: pad_mask must be boolean (True at padding), got {pad_mask.dtype}")
-    if pad_mask.shape != input.shape[:-1]:
-        raise ValueError(
-            f"{name}: pad_mask must have one value a position, {tuple(input.shape[:-1])}, got the shape "
-            f"{tuple(pad_mask.shape)}; transpose it where batch and length stand the other way round"
-        )
-    message = f"{name}: pad_mask masks every position, so that nothing is left to take a quadratic mean of"
-    some = pad_mask.logical_not().any()
-    if torch.compiler.is_compiling() or not some.is_cpu:
-        torch._assert_async(some, message)
-    elif pad_mask.numel() and not bool(some):
-        raise ValueError(message)
 
 
 def _check_channels(name: str, input: Tensor, **parameters: Tensor | None) -> None:

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from normkit.kernels.arguments import check_eps, check_float, check_out
-from normkit.kernels.dispatch import Op, Sample, dispatch, sample, tracing
+from normkit.kernels.arguments import check_counter, check_eps, check_float, check_out
+from normkit.kernels.dispatch import Op, Sample, dispatch, sample
+from normkit.kernels.padding import check_pad_mask
 from normkit.kernels.reference import unified_norm as reference
 from normkit.kernels.reference.means import Reduce
 
@@ -91,8 +92,14 @@ def unified_norm(
     check_momentum("unified_norm", momentum)
     if training and (missing := [name for name, value in {**state, **counters}.items() if value is None]):
         raise ValueError(f"unified_norm: training moves a state, of which this is missing: {', '.join(missing)}")
+    for label, counter in counters.items():
+        if counter is not None:
+            check_counter("unified_norm", label, counter)
+    for label, window in {"buffer_x2": buffer_x2, "buffer_gz": buffer_gz}.items():
+        if window is not None and not len(window):
+            raise ValueError(f"unified_norm: {label} is a window of no steps; it needs a row for one or more")
     if pad_mask is not None:
-        _check_mask(input, pad_mask)
+        check_pad_mask("unified_norm", input, pad_mask, read=training and reduce is None)
     if out is not None:
         check_out("unified_norm", out, input.shape, input.dtype, input, weight, bias)
     parameters = (weight, bias, running_var, ema_gz, buffer_x2, buffer_gz, iters, skip_counter, pad_mask)
@@ -114,21 +121,6 @@ def _check_channels(input: Tensor, channelwise: dict[str, Tensor | None]) -> Non
                 f"unified_norm: {name} must hold one value for each of the {channels} channels of the input's last "
                 f"axis, got the shape {tuple(value.shape)} for an input of shape {tuple(input.shape)}"
             )
-
-
-def _check_mask(input: Tensor, pad_mask: Tensor) -> None:
-    if pad_mask.dtype != torch.bool:
-        raise TypeError(f"unified_norm: pad_mask must be boolean (True is padding), got {pad_mask.dtype}")
-    if pad_mask.shape != input.shape[:-1]:
-        raise ValueError(
-            f"unified_norm: pad_mask must have the input's shape without channels, {tuple(input.shape[:-1])}, got "
-            f"{tuple(pad_mask.shape)}"
-        )
-    message = "unified_norm: pad_mask leaves no position to take statistics of; leave such a batch out"
-    if tracing() or not pad_mask.is_cpu:  # to ask would stop an accelerator's queue, and break a traced graph
-        torch._assert_async((~pad_mask).any(), message)
-    elif bool(pad_mask.all()):
-        raise ValueError(message)
 
 
 def _samples() -> Iterator[Sample]:

@@ -13,6 +13,7 @@ from normkit.kernels.dispatch import tracing
 __all__ = [
     "axis",
     "check_accuracy",
+    "check_counter",
     "check_eps",
     "check_float",
     "check_normalized_shape",
@@ -161,3 +162,11 @@ class _Memory:
 
 def _window(tensor: Tensor) -> NDArray[Any]:
     return np.asarray(_Memory(tensor))
+
+
+def check_counter(name: str, label: str, counter: Tensor) -> None:
+    """Raise TypeError or ValueError unless `counter` is one whole number, without axes, that a call can add to."""
+    if counter.is_floating_point() or counter.is_complex() or counter.dtype == torch.bool:
+        raise TypeError(f"{name}: {label} counts steps and must be a whole number, got {counter.dtype}")
+    if counter.ndim:
+        raise ValueError(f"{name}: {label} must be one number without axes, got the shape {tuple(counter.shape)}")

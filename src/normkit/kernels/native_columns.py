@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from normkit.kernels import differentiable, native
+from normkit.kernels.dispatch import tracing
 from normkit.kernels.native import WHY_NOT
 
 if native.AVAILABLE:
@@ -37,7 +38,7 @@ Sums = Float64[Tensor, "2 channels"]
 
 def takes(*tensors: Tensor | None) -> bool:
     """Whether the elements of all of them are in plain CPU memory."""
-    return all(tensor is None or differentiable.plain(tensor) for tensor in tensors)
+    return not tracing() and all(tensor is None or differentiable.plain(tensor) for tensor in tensors)
 
 
 def forward(
@@ -67,6 +68,7 @@ def forward(
     """
     x = x.contiguous()
     channels = x.shape[-1]
+    _check(channels, gain is not None or summed, gain=gain, shift=shift)
     rows = x.numel() // channels if channels else 0
     y = None if gain is None else native.fresh(x) if out is None else out
     found = scales
@@ -108,6 +110,9 @@ def backward(
     """dx where there are coefficients of dy and u, and where `summed` the channels' Σ dy u and Σ dy, in float64."""
     x, dy = x.contiguous(), dy.to(x.dtype).contiguous()
     channels = x.shape[-1]
+    _check(channels, of_dy is not None or summed, of_dy=of_dy, of_u=of_u)
+    if (of_dy is None) != (of_u is None) or dy.shape != x.shape:
+        raise ValueError("dx needs coefficients of dy and of u, and a dy of x's shape")
     rows = x.numel() // channels if channels else 0
     dx = None if of_dy is None else native.fresh(x)
     sums = torch.empty(2, channels, dtype=torch.float64, device="cpu") if summed else None
@@ -129,6 +134,15 @@ def backward(
         _threads(),
     )
     return dx, sums
+
+
+def _check(channels: int, wanted: bool, **numbers: Tensor | None) -> None:
+    """Memory is read by these sizes: a call with others must not get that far."""
+    if not wanted:
+        raise ValueError("nothing is asked for: neither a result nor the sums")
+    for name, values in numbers.items():
+        if values is not None and values.numel() != channels:
+            raise ValueError(f"{name} must hold one number for each of {channels} channels, got {values.numel()}")
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -18,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels import differentiable, native_columns
 from normkit.kernels.columns import Columns
 from normkit.kernels.reference import power_norm as reference
-from normkit.kernels.reference.means import Reduce, mean
+from normkit.kernels.reference._precision import statistics_dtype
+from normkit.kernels.reference.means import Reduce, mean, or_nan
 
 __all__ = ["WHY_NOT", "by_columns", "power_norm", "supports"]
 
@@ -55,7 +56,7 @@ def by_columns(
     reduce: Reduce | None = None,
 ) -> Tensor:
     """The same by the kernels of `columns`."""
-    recorded = differentiable.recorded(input, weight, bias)
+    recorded = differentiable.recorded(input, weight, bias, None if training else running_phi)
     # Not the kernels' form: a gradient through the running statistic's map, or through a statistic of some positions.
     if (recorded and not training) or (variant == "pn-v" and training and (pad_mask is not None or reduce is not None)):
         state = (running_phi, running_gz, iters, training, variant, alpha_fwd, alpha_bwd, warmup_iters)
@@ -85,7 +86,7 @@ def by_columns(
         return y
     scale = psi if backward_scale == "batch" else divisor
     step = _Step(columns, divisor, scale, scales, squares, running_gz, alpha_bwd, eps, reduce)
-    return differentiable.apply(_Approximate, input, weight, bias, y, step)
+    return differentiable.apply(_Approximate, input, weight, bias, (y, step))
 
 
 class _Step(NamedTuple):
@@ -134,7 +135,7 @@ def _batch_norm(
 
 def _mean_square(squares: Tensor, x: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
     count = _positions(x) if pad_mask is None else pad_mask.logical_not().sum()
-    return mean(squares[0], count, reduce).to(torch.float32)
+    return or_nan(mean(squares[0], count, reduce).to(torch.float32))
 
 
 def _positions(x: Tensor) -> int:
@@ -142,7 +143,7 @@ def _positions(x: Tensor) -> int:
 
 
 def _gain(weight: Tensor | None, squared: Tensor, eps: float) -> Tensor:
-    r = (squared + eps).rsqrt()
+    r = (squared.to(statistics_dtype(squared.dtype)) + eps).rsqrt()
     return r if weight is None else r * weight.detach()
 
 
@@ -150,7 +151,10 @@ class _Approximate(torch.autograd.Function):
     """PN in training enters the graph; its backward pass moves `running_gz` in place."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, y: Tensor, step: _Step) -> Tensor:
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, found: tuple[Tensor, _Step]
+    ) -> Tensor:
+        y, step = found
         ctx.save_for_backward(input, weight)
         ctx.step, ctx.bias_dtype = step, None if bias is None else bias.dtype
         return y
@@ -161,17 +165,16 @@ class _Approximate(torch.autograd.Function):
         input, weight = ctx.saved_tensors
         step: _Step = ctx.step
         if not step.columns.takes(gradient, step.running_gz):  # many gradients at once
-            return *_by_formula(step, input, weight, gradient, ctx.bias_dtype), None, None
+            return *_by_formula(step, input, weight, gradient, ctx.bias_dtype), None
         root, scale = (step.divisor + step.eps).rsqrt(), (step.scale + step.eps).rsqrt()
         pull = (1 - step.alpha_bwd) * step.running_gz * root
         of_dy = scale if weight is None else scale * weight.detach()
         dx, sums = step.columns.backward(input, gradient, of_dy, pull * scale, scales=step.scales, summed=True)
         along = sums[0] * root
         moved = (along if weight is None else along * weight.detach()) - pull * root * step.squares.sum(0)
-        moved = mean(moved, _positions(input), step.reduce)
-        step.running_gz.add_(moved.to(step.running_gz.dtype))
+        reference.move_running_gz(step.running_gz, mean(moved, _positions(input), step.reduce))
         for_weight = None if weight is None else along.to(weight.dtype)
-        return dx, for_weight, None if ctx.bias_dtype is None else sums[1].to(ctx.bias_dtype), None, None
+        return dx, for_weight, None if ctx.bias_dtype is None else sums[1].to(ctx.bias_dtype), None
 
 
 def _by_formula(
@@ -180,8 +183,7 @@ def _by_formula(
     groups = 0 if step.scales is None else step.scales.shape[-1]
     given = (gradient, input, weight, step.divisor, step.scale, step.running_gz, step.alpha_bwd, groups, step.eps)
     gx, for_weight, for_bias, moved = reference.gradients(*given)
-    moved = mean(moved, _positions(input), step.reduce)
-    step.running_gz.add_(moved.to(step.running_gz.dtype))
+    reference.move_running_gz(step.running_gz, mean(moved, _positions(input), step.reduce))
     gweight = None if weight is None else for_weight.to(weight.dtype)
     return gx.to(input.dtype), gweight, None if bias_dtype is None else for_bias.to(bias_dtype)
 

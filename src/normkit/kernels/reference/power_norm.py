@@ -12,12 +12,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from normkit.kernels.dispatch import forward_mode
+from normkit.kernels.dispatch import forward_mode, tracing
 from normkit.kernels.held import held
 from normkit.kernels.reference._precision import statistics_dtype
-from normkit.kernels.reference.means import Reduce, mean
+from normkit.kernels.reference.means import Reduce, mean, or_nan, over_positions
 
-__all__ = ["gradients", "layer_scale", "move_running_phi", "normalized", "power_norm", "quadratic_mean"]
+__all__ = [
+    "gradients",
+    "layer_scale",
+    "move_running_gz",
+    "move_running_phi",
+    "normalized",
+    "power_norm",
+    "quadratic_mean",
+]
 
 Channels = Float[Tensor, " channels"]
 Positions = Float[Tensor, "*batch channels"]
@@ -71,13 +79,13 @@ def layer_scale(x: Positions, group_num: int, eps: float) -> Positions:
 
 
 def quadratic_mean(u: Positions, pad_mask: Bool[Tensor, "*batch"] | None, reduce: Reduce | None) -> Channels:
-    """ψ² = mean of u² over the positions that are no padding, on all ranks that `reduce` adds up."""
+    """ψ² = mean of u² over the positions that are no padding, on all ranks that `reduce` adds up; NaN on overflow."""
     squares, count = u.square(), u.shape[:-1].numel()
     if pad_mask is None:
-        return mean(squares.sum(_leading(u)), count, reduce)
+        return or_nan(mean(over_positions(squares), count, reduce))
     # Not u² · keep: what stands at a padded position, an inf perhaps, has no say.
     kept = squares.masked_fill(pad_mask.unsqueeze(-1), 0.0)
-    return mean(kept.sum(_leading(u)), pad_mask.logical_not().sum(), reduce)
+    return or_nan(mean(over_positions(kept), pad_mask.logical_not().sum(), reduce))
 
 
 def normalized(
@@ -110,9 +118,8 @@ def gradients(
     g = gy if weight is None else gy * weight.to(gy.dtype)
     a = g - (1 - alpha_bwd) * running_gz.to(gy.dtype) * hat
     gu = a / (scale + eps).sqrt()
-    leading = _leading(gy)
     for_input = _through_layer_scale(gu, u, x, group_num, eps)
-    return for_input, (gy * hat).sum(leading), gy.sum(leading), (a * hat).sum(leading)
+    return for_input, over_positions(gy * hat), over_positions(gy), over_positions(a * hat)
 
 
 @torch.no_grad()
@@ -129,6 +136,15 @@ def move_running_phi(
     if iters is not None:
         phi = torch.where(iters < warmup_iters, phi + (psi - phi) / iters, phi)
     running_phi.copy_(torch.lerp(phi, psi, 1 - alpha_fwd))
+
+
+@torch.no_grad()
+def move_running_gz(running_gz: Channels, moved: Channels) -> None:
+    """e ← e + mean(a û), in place, where that is finite.
+
+    A gradient that overflowed, as under a gradient scaler that then leaves the step out, would stay in e for good.
+    """
+    running_gz.add_(torch.where(moved.isfinite(), moved, 0.0).to(running_gz.dtype))
 
 
 class _Approximate(torch.autograd.Function):
@@ -150,21 +166,25 @@ class _Approximate(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         input, _, weight, bias, divisor, scale, running_gz, ctx.options = inputs
-        ctx.save_for_backward(input, weight, divisor, scale)
+        if tracing():
+            ctx.save_for_backward(input, weight, divisor, scale)
+        else:  # a checkpoint that computes the call again must not bring the statistics of another step
+            ctx.save_for_backward(input, weight)
+            ctx.step = (divisor, scale)
         ctx.bias_dtype = None if bias is None else bias.dtype
         ctx.running_gz = running_gz  # not saved: a second call may move it before this one's backward pass reads it
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        input, weight, divisor, scale = ctx.saved_tensors
+        input, weight, *step = ctx.saved_tensors
+        divisor, scale = step or ctx.step
         alpha_bwd, group_num, eps, reduce = ctx.options
         gx, gweight, gbias, moved = gradients(
             gradient, input, weight, divisor, scale, ctx.running_gz, alpha_bwd, group_num, eps
         )
         if gradient.numel() or reduce is not None:
-            moved = mean(moved, gradient.shape[:-1].numel(), reduce)
-            ctx.running_gz.add_(moved.to(ctx.running_gz.dtype))
+            move_running_gz(ctx.running_gz, mean(moved, gradient.shape[:-1].numel(), reduce))
         for_weight = None if weight is None else gweight.to(weight.dtype)
         for_bias = None if ctx.bias_dtype is None else gbias.to(ctx.bias_dtype)
         return gx.to(input.dtype), None, for_weight, for_bias, None, None, None, None
@@ -198,7 +218,3 @@ def _group_root(x: Tensor, group_num: int, eps: float) -> Tensor:
 def _spread(groups: Tensor, x: Tensor) -> Tensor:
     """Values of the groups (…, G, 1), repeated for their channels: (…, C)."""
     return groups.expand(*groups.shape[:-1], x.shape[-1] // groups.shape[-2]).flatten(-2)
-
-
-def _leading(x: Tensor) -> tuple[int, ...]:
-    return tuple(range(x.ndim - 1))

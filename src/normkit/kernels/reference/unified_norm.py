@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from normkit.kernels import differentiable
 from normkit.kernels.dispatch import tracing
 from normkit.kernels.reference._precision import statistics_dtype
-from normkit.kernels.reference.means import Reduce, mean
+from normkit.kernels.reference.means import Reduce, mean, or_nan, over_positions
 from normkit.kernels.reference.unified_statistics import Channels, Step, advance, smoothed_gradient
 
 __all__ = ["TORCH", "Passes", "unified_norm"]
@@ -60,8 +60,8 @@ def unified_norm(
 ) -> Float[Tensor, "*batch channels"]:
     """y = γ x / sqrt(σ² + ε) + β; σ² the smoothed statistic in training, which moves the state, else `running_var`."""
     passes = passes or TORCH
-    if not training:
-        return passes.scaled(input, (running_var + eps).rsqrt() * weight, bias)
+    if not training or (input.numel() == 0 and reduce is None):
+        return passes.scaled(input, (running_var.to(statistics_dtype(running_var.dtype)) + eps).rsqrt() * weight, bias)
     assert ema_gz is not None
     assert buffer_x2 is not None
     assert buffer_gz is not None
@@ -99,27 +99,29 @@ class _UnifiedNorm(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:7])
+        step = inputs[3:7]
+        if tracing():
+            ctx.save_for_backward(*inputs[:2], *step)
+        else:  # a checkpoint that computes the call again must not bring the statistics of another step
+            ctx.save_for_backward(*inputs[:2])
+            ctx.step = step
         # Not saved: two forward passes may precede their backward passes, and each of these moves the state.
         ctx.ema_gz, ctx.buffer_gz, *ctx.options = inputs[7:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        input, weight, _, *step = ctx.saved_tensors
+        input, weight, *step = ctx.saved_tensors
+        step = step or ctx.step
         found = _gradients(input, gradient, weight, Step(*step), ctx.ema_gz, ctx.buffer_gz, *ctx.options)
         return *found, *(None for _ in range(10))
 
 
 def _mean_square(passes: Passes, input: Tensor, pad_mask: Tensor | None, reduce: Reduce | None) -> Tensor:
-    """s, the mean of x² over the positions that are no padding; NaN where it overflows.
-
-    An infinite statistic would turn every finite value into a silent 0.
-    """
+    """s, the mean of x² over the positions that are no padding; NaN where it overflows."""
     total = passes.squares(input, pad_mask)
     count = _positions(input) if pad_mask is None else pad_mask.logical_not().sum()
-    square = mean(total, count, reduce)
-    return square + (square - square)
+    return or_nan(mean(total, count, reduce))
 
 
 def _gradients(
@@ -153,7 +155,7 @@ def _positions(input: Tensor) -> int:
 
 def _squares(input: Tensor, pad_mask: Tensor | None) -> Tensor:
     x = input.to(statistics_dtype(input.dtype))
-    return _over_positions((x if pad_mask is None else x.masked_fill(pad_mask.unsqueeze(-1), 0)).square())
+    return over_positions((x if pad_mask is None else x.masked_fill(pad_mask.unsqueeze(-1), 0)).square())
 
 
 def _scaled(input: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -162,16 +164,12 @@ def _scaled(input: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 def _along(input: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     x, gy = (each.to(statistics_dtype(input.dtype)) for each in (input, gradient))
-    return _over_positions(gy * x), _over_positions(gy)
+    return over_positions(gy * x), over_positions(gy)
 
 
 def _gradient(input: Tensor, gradient: Tensor, of_gradient: Tensor, of_input: Tensor) -> Tensor:
     x, gy = (each.to(statistics_dtype(input.dtype)) for each in (input, gradient))
     return (gy * of_gradient - x * of_input).to(input.dtype)
-
-
-def _over_positions(x: Tensor) -> Tensor:
-    return x.reshape(-1, x.shape[-1]).sum(0)
 
 
 TORCH = Passes(_squares, _scaled, _along, _gradient)

@@ -21,6 +21,7 @@ __all__ = ["WHY_NOT", "WIDEST_GROUP", "backward", "forward", "objection", "takes
 
 WIDEST_GROUP = 8192
 """Channels of a group with a scale of its own: one tile holds them."""
+_MOST_GROUPS = 65535
 _BLOCK = 1024  # channels a program takes where nothing holds them together
 _ELEMENTS = 4096  # of a tile
 _PROGRAMS_A_PROCESSOR = 4
@@ -32,6 +33,8 @@ def objection(input: Tensor, group_num: int, *others: Any) -> str | None:
         return "a compiler fuses the formula with what surrounds it"
     if group_num and input.ndim and input.shape[-1] // group_num > WIDEST_GROUP:
         return f"groups of more than {WIDEST_GROUP} channels do not fit a tile"
+    if group_num > _MOST_GROUPS:
+        return f"a launch has no more than {_MOST_GROUPS} groups of channels side by side"
     tensors = [each for each in others if not isinstance(each, Tensor) or each.is_floating_point()]
     return refusal(input, *tensors)
 
