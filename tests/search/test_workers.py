@@ -41,3 +41,13 @@ def test_a_cluster_is_reached_through_joblibs_backend(monkeypatch: pytest.Monkey
         monkeypatch.setitem(sys.modules, name, module)
     assert sorted(results(double, [1, 2, 3], n_jobs=2, address="ray://head:10001")) == [(1, 2), (2, 4), (3, 6)]
     assert seen == ["ray://head:10001", "call", "call", "call"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of what it finds on the machine
+def test_on_a_cluster_of_one_machine() -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    try:
+        assert sorted(results(abs, [-1, -2, -3], n_jobs=2, address="local")) == [(-3, 3), (-2, 2), (-1, 1)]
+    finally:
+        ray.shutdown()
