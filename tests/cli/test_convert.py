@@ -111,7 +111,7 @@ def test_another_recipe_than_the_one_named_is_never_replayed(normkit):
     ("arguments", "message"),
     [
         (("--to", "fold"), "name the network to convert with --model or --hf"),
-        (MODEL, "say what to convert it to with --to: batch-channel-norm, "),
+        (MODEL, "say what to convert it to with --to: affine-only, batch-channel-norm, "),
         ((*MODEL, "--to", "fodl"), "there is no rule 'fodl'"),
         ((*MODEL, "--to", "pre-rmsnorm"), "nothing could be converted"),
         ((*MODEL, "--to", "fold", "--tolerance", "0"), "where 0e+00 is allowed"),

@@ -16,6 +16,26 @@ def x(*shape: int) -> Tensor:
     return torch.randn(shape, requires_grad=True)
 
 
+def counter(number: int) -> Tensor:
+    return torch.tensor(number)
+
+
+def window(rows: int) -> Tensor:
+    return torch.rand(rows, 4) + 0.5
+
+
+# What keeps a state's old value for compiled code: of buffers, without gradient.
+OF_STATES: dict[str, list[tuple[object, ...]]] = {
+    "held": [(window(3)[0],), (window(2),)],
+    "unified_norm_advance": [
+        (window(1)[0], window(1)[0], window(3), counter(9), counter(0), 0.9, 4, filtration, 1e-5)
+        for filtration in (False, True)
+    ],
+    "unified_norm_gradient": [
+        (window(1)[0], counter(number), torch.tensor(False), window(1)[0], window(3), 0.9, 4) for number in (2, 9)
+    ],
+}
+
 ARGUMENTS: dict[str, list[tuple[object, ...]]] = {
     "softmax": [(x(3, 5), 1, "default", False, False, ""), (x(2, 4, 3), 1, "high", True, True, "")],
     "log_softmax": [(x(3, 5), 1, "default", False, False), (x(2, 4, 3), 0, "high", True, True)],
@@ -23,6 +43,7 @@ ARGUMENTS: dict[str, list[tuple[object, ...]]] = {
     "softmax_backward": [(x(3, 5), x(3, 5), 1), (x(2, 4, 3), x(2, 4, 3), 1)],
     "log_softmax_backward": [(x(3, 5), x(3, 5), 1, False), (x(2, 4, 3), x(2, 4, 3), 1, True)],
     "logsumexp_backward": [(x(3, 5), x(3), x(3), 1), (x(2, 4, 3), x(2, 3), x(2, 3), 1)],
+    **OF_STATES,
 }
 
 
