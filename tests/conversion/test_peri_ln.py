@@ -312,3 +312,23 @@ def test_the_flow_must_be_seen() -> None:
 def test_wrong_options_are_named(options: dict, error: type, said: str) -> None:
     with pytest.raises(error, match=said):
         PeriLN(**options)
+
+
+class Sandwich(nn.Module):
+    """x ← o(x + f(n(x))): a norm before the branch, and one that the stream itself goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n, self.o, self.f = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.o(x + self.f(self.n(x)))
+
+
+def test_a_stream_that_is_normed_itself_is_refused_to_its_last_block() -> None:
+    x = torch.randn(2, 5, 8)
+    model = nn.Sequential(Sandwich(), Sandwich(), Sandwich())
+    blocks = describe_norms(model, x).blocks
+    assert len({block.placement for block in blocks}) == 1
+    with pytest.raises(ConversionError, match="Post-LN"):
+        convert(model, "peri-ln", example=x)

@@ -90,3 +90,12 @@ def test_options_out_of_range_are_refused() -> None:
         ToUnifiedNorm(momentum=1.0)
     with pytest.raises(ValueError, match="window_size must be at least 1"):
         ToUnifiedNorm(window_size=0)
+
+
+def test_a_padded_batch_in_evaluation_still_runs() -> None:
+    """torch hands such a batch on as a nested tensor, which only its own LayerNorm can take."""
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+    net = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(4, 6, 16), torch.arange(6).expand(4, 6) >= 4
+    with torch.no_grad():
+        assert convert(net, "unified-norm", data=[x]).model.eval()(x, src_key_padding_mask=padding).shape[0] == 4

@@ -54,3 +54,13 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
     (tmp_path / "broken.png").unlink()
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         picture_files(tmp_path)
+
+
+def test_sixteen_bits_are_scaled_not_cut_off(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert np.abs(read_picture(tmp_path / "ramp.png")[0].numpy() - ramp / 65535).max() <= 0.5 / 255 + 1e-6
+    assert np.array_equal(read_mask(tmp_path / "ramp.png")[0].numpy(), ramp > 32767)
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "floats.tiff")
+    with pytest.raises(ValueError, match=r"mode 'F' from 0\.5 to 0\.5: wanted are grey levels of 8 or 16 bits"):
+        read_picture(tmp_path / "floats.tiff")

@@ -158,3 +158,10 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         RNL(3)(maps(2, 4, 8, 8))
     with pytest.raises(TypeError, match="label must be integer or bool"):
         RegionNorm2d()(maps(2, 3, 8, 8), mask)
+
+
+def test_a_mask_is_looked_at_before_it_is_brought_to_the_size_of_the_features() -> None:
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[..., 1::2] = 0.5
+    with pytest.raises(ValueError, match="mask must hold 0"):
+        RNB(4)(torch.randn(2, 4, 4, 4), mask)

@@ -94,6 +94,15 @@ def test_a_log_cut_short_goes_on_to_the_same_end(unbroken, tmp_path: Path, share
     assert sorted(line["index"] for line in lines) == list(range(len(found.candidates)))
 
 
+def test_a_log_cut_inside_a_character_goes_on(unbroken, tmp_path: Path) -> None:
+    found, path = unbroken
+    log = path.read_bytes()
+    at = next(index for index, byte in enumerate(log) if byte >= 0x80 and index > log.index(b"\n"))
+    cut = tmp_path / "log.jsonl"
+    cut.write_bytes(log[: at + 1])
+    assert search().resume(cut).candidates == found.candidates
+
+
 def test_a_log_grows_with_the_budget(unbroken, tmp_path: Path) -> None:
     found, _ = unbroken
     path = tmp_path / "log.jsonl"

@@ -155,3 +155,14 @@ def test_kept_statistics_survive_export() -> None:
     model.train()
     exported = torch.export.export(copy.deepcopy(model), (IMAGES,)).module(check_guards=False)
     torch.testing.assert_close(exported(IMAGES), plain)
+
+
+def test_statistics_that_were_kept_move_again_once_that_is_taken_back() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).train()
+    keep_statistics(net)
+    net(torch.randn(8, 4))
+    before = net[1].running_mean.clone()
+    keep_statistics(net, False)
+    assert net[1].training
+    net(3 + torch.randn(8, 4))
+    assert not torch.equal(net[1].running_mean, before)

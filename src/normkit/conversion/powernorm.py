@@ -20,6 +20,7 @@ from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
 from normkit.kernels.reference.power_norm import layer_scale
 from normkit.nn import LayerNorm, PowerNorm
+from normkit.surgery import close_nested_path
 
 __all__ = ["ToPowerNorm"]
 
@@ -90,7 +91,7 @@ class ToPowerNorm(Calibrated):
     def replacement(self, site: Site, pairs: Pairs | None) -> nn.Module:
         """The new layer with the old affine parameters, fitted where there is data."""
         old, new = site.module, self._new(site)
-        _close_nested_path(site.model, old)
+        close_nested_path(site.model, old)
         for name in ("weight", "bias"):
             source, target = getattr(old, name), getattr(new, name)
             if isinstance(source, nn.Parameter):
@@ -137,10 +138,3 @@ def _rows(
 
 def _attends(model: nn.Module) -> bool:
     return any("attention" in type(module).__name__.lower() for module in model.modules())
-
-
-def _close_nested_path(model: nn.Module, norm: nn.Module) -> None:
-    """An encoder that hands padded batches to its layers as nested tensors, for torch's fused path, does so no more."""
-    for module in model.modules():
-        if isinstance(module, nn.TransformerEncoder) and any(part is norm for part in module.layers.modules()):
-            module.use_nested_tensor = False

@@ -18,6 +18,7 @@ from normkit.conversion._framework.norms import check_own_forward
 from normkit.conversion._framework.pairs import Pairs
 from normkit.conversion._framework.rule import Calibrated, Refusal, Site
 from normkit.nn import LayerNorm, UnifiedNorm
+from normkit.surgery import close_nested_path
 
 __all__ = ["ToUnifiedNorm"]
 
@@ -77,6 +78,7 @@ class ToUnifiedNorm(Calibrated):
         """The new layer with the old affine parameters, fitted where there is data."""
         old = site.module
         assert isinstance(old, nn.LayerNorm)
+        close_nested_path(site.model, old)
         (channels,) = old.normalized_shape
         like = next(iter([*old.parameters(), *site.model.parameters()]), torch.zeros(()))
         new = self._new(channels, old.eps, device=like.device, dtype=like.dtype)

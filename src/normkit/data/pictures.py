@@ -94,6 +94,25 @@ def _opened(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"{path} is no file: give a picture")
     try:
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).copy()
+            return _eight_bits(ImageOps.exif_transpose(picture).copy(), path)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"{path} is no picture that can be read ({type(error).__name__})") from None
+
+
+def _eight_bits(picture: Any, path: str | os.PathLike[str]) -> Any:
+    """Pictures of 16 bits a pixel scaled to 8, where Pillow's own conversion would cut off; others as they are.
+
+    Raises:
+        ValueError: the numbers are no grey levels of 16 bits.
+    """
+    from PIL import Image
+
+    if not (picture.mode in ("I", "F") or picture.mode.startswith("I;16")):
+        return picture
+    levels = np.asarray(picture)
+    if picture.mode == "F" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(
+            f"{path} holds numbers of mode {picture.mode!r} from {levels.min()} to {levels.max()}: wanted are grey "
+            "levels of 8 or 16 bits, or colours of 8 bits; save it so"
+        )
+    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -74,7 +74,7 @@ class RNB(RegionNorm2d):
     def forward(self, input: Shaped[Tensor, "*shape"], mask: Shaped[Tensor, "..."]) -> Float[Tensor, "*shape"]:
         """Normalise the hole and the rest of `input`."""
         check_maps("RNB", input, self.num_features)
-        label = as_mask("RNB", resized("RNB", mask, input))
+        label = resized("RNB", as_mask("RNB", mask), input)
         weight = 1 + torch.stack([self.background_gamma, self.foreground_gamma])
         bias = torch.stack([self.background_beta, self.foreground_beta])
         if self.affine_mode == "official":

@@ -48,7 +48,7 @@ class Ledger:
         self.candidates.update({each.index: each for each in new})
 
     def _read(self, path: Path, settings: dict[str, Any]) -> None:
-        *whole, rest = path.read_text(encoding="utf-8").split("\n")
+        *whole, rest = path.read_bytes().split(b"\n")  # what a kill cut short need not be text
         try:
             before = json.loads(whole[0])["settings"]
             found = [Candidate.from_dict(json.loads(line)) for line in whole[1:]]
@@ -59,5 +59,5 @@ class Ledger:
                 f"{path} holds a search with another {', '.join(differing)}: give the same settings, or another file"
             )
         if rest:
-            write_atomically(path, "".join(f"{line}\n" for line in whole))
+            write_atomically(path, b"".join(line + b"\n" for line in whole))
         self.candidates = {each.index: each for each in found}

@@ -2,7 +2,7 @@
 
 from normkit.surgery.activations import is_activation
 from normkit.surgery.copying import copy
-from normkit.surgery.fast_path import close_fast_path
+from normkit.surgery.fast_path import close_fast_path, close_nested_path
 from normkit.surgery.find import Found, find, paths, submodule, ties
 from normkit.surgery.flow import Flow, Step, is_leaf
 from normkit.surgery.replace import replace
@@ -21,6 +21,7 @@ __all__ = [
     "bypass",
     "call",
     "close_fast_path",
+    "close_nested_path",
     "compress_reader",
     "compress_writer",
     "copy",

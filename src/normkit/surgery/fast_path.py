@@ -2,7 +2,7 @@
 
 from torch import nn
 
-__all__ = ["close_fast_path"]
+__all__ = ["close_fast_path", "close_nested_path"]
 
 
 def close_fast_path(module: nn.Module) -> list[nn.Module]:
@@ -21,3 +21,10 @@ def close_fast_path(module: nn.Module) -> list[nn.Module]:
         elif isinstance(found, nn.TransformerEncoder):
             found.use_nested_tensor = False
     return closed
+
+
+def close_nested_path(model: nn.Module, norm: nn.Module) -> None:
+    """An encoder around `norm` that hands padded batches to its layers as nested tensors does so no more."""
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder) and any(part is norm for part in module.layers.modules()):
+            module.use_nested_tensor = False

@@ -145,7 +145,13 @@ class _Reading:
         if place in self.streams:
             return []
         readers = [index for index, read in self.norms.items() if read == place]
-        return [index for index in readers if index in self.streams] or ([] if normed else readers)
+        last = readers if self.goes_on_normed or not normed else []
+        return [index for index in readers if index in self.streams] or last
+
+    @cached_property
+    def goes_on_normed(self) -> bool:
+        """Whether some sum is normalised before it is the next one's stream: so is the last one then."""
+        return any(read in self.sums and index in self.streams for index, read in self.norms.items())
 
     def source(self, index: int) -> int:
         """The step that gave an activation its values, behind dropout, casts, views and scales."""

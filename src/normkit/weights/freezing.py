@@ -163,11 +163,13 @@ def keep_statistics(model: nn.Module, keep: bool = True) -> None:
     for module in model.modules():
         if not any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
             continue
-        hooks: Any = module._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if hook is _evaluate]:
-            del hooks[key]
+        for hooks, own in ((module._forward_pre_hooks, _evaluate), (module._forward_hooks, _as_before)):
+            for key in [key for key, hook in hooks.items() if hook is own]:
+                del hooks[key]
+        module.__dict__.pop(_MODE, None)
         if keep:
             module.register_forward_pre_hook(_evaluate)
+            module.register_forward_hook(_as_before)
 
 
 def keeps_statistics(model: nn.Module) -> bool:
@@ -175,8 +177,16 @@ def keeps_statistics(model: nn.Module) -> bool:
     return any(hook is _evaluate for module in model.modules() for hook in module._forward_pre_hooks.values())
 
 
+_MODE = "_mode_before_call"
+
+
 def _evaluate(module: nn.Module, _: Any) -> None:
+    module.__dict__[_MODE] = module.training
     module.training = False
+
+
+def _as_before(module: nn.Module, _: Any, __: Any) -> None:
+    module.training = module.__dict__.pop(_MODE, module.training)
 
 
 def _chosen(
