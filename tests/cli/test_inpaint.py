@@ -43,7 +43,10 @@ def test_training_goes_on_where_it_was(folder: Path) -> None:
     common = ("train", "--images", folder / "photographs", "--out", folder / "net", *SMALL)
     done = call(*common, "--steps", 4)
     assert (done["steps"], done["resumed_from"]) == (4, 2)
-    assert {path.name for path in (folder / "net").iterdir()} == {"generator.safetensors", "training.safetensors"}
+    kept = {"generator.safetensors", "training.safetensors", "settings.json"}
+    assert {path.name for path in (folder / "net").iterdir()} == kept
+    with pytest.raises(ValueError, match=r"a run with other settings \(seed 0, not 7\)"):
+        call(*common, "--steps", 6, "--seed", 7)
     assert call(*common, "--steps", 1, "--fresh")["resumed_from"] is None
 
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from normkit.search import Evolution, Protocol, Search
+from normkit.search import ARCHITECTURES, Evolution, Protocol, Search
 from normkit.search.candidate import TRAINED, dominates
 
 TOY = Protocol(steps=2, batch_size=16, abort_step=0, quality=-1.0, stability_steps=1, spread=(1e-3, 1e3))
@@ -198,5 +199,16 @@ def test_an_architecture_of_ones_own_and_the_average() -> None:
         return torch.nn.Sequential(*body, torch.nn.Flatten(), torch.nn.Linear(4, num_classes))
 
     found = search(architectures={"tiny": tiny}, evaluations=6, evolution=Evolution(selection="average")).run()
-    assert found.settings["architectures"] == {"tiny": {}}
+    assert found.settings["architectures"] == {"tiny": {"function": f"{__name__}.{tiny.__qualname__}"}}
     assert all(len(each.scores) == 1 for each in found.scored)
+
+
+def test_a_log_of_another_network_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    mine = partial(ARCHITECTURES["plain"], channels=8, blocks=2)
+    search(architectures={"mine": mine}, evaluations=1).run(path)
+    search(architectures={"mine": mine}, evaluations=1).resume(path)
+    with pytest.raises(ValueError, match="another architectures"):
+        search(architectures={"mine": partial(ARCHITECTURES["res"], channels=8, blocks=2)}).resume(path)
+    with pytest.raises(TypeError, match="an architecture is told act="):
+        search(architectures={"mine": partial(ARCHITECTURES["plain"], act=object())}).run(tmp_path / "other.jsonl")

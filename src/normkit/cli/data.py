@@ -12,7 +12,9 @@ from normkit.cli._shell import Debug, Json, emit
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="The data sets: list them, say what is known of one, fetch one.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The data sets: list them, say what is known of one, fetch one."
+)
 
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `normkit data list` prints it.")]
 

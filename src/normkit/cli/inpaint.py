@@ -14,7 +14,9 @@ from normkit.cli._shell import Debug, Json, emit, progress, stderr
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Repair holes in photographs: train a network, measure it, fill one picture."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Repair holes in photographs: train a network, measure it, fill one picture.",
 )
 
 Images = Annotated[Path, typer.Option(help="Folder of photographs; those in folders below count too.")]

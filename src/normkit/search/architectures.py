@@ -5,12 +5,15 @@ narrowed. These are their shapes at the size of a processor: eight convolutions,
 at every place of a norm and before the final pooling.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "Architecture", "Layer", "chosen", "mb", "plain", "res"]
+__all__ = ["ARCHITECTURES", "Architecture", "Layer", "chosen", "described", "mb", "plain", "res"]
 
 Layer = Callable[[int], nn.Module]
 Architecture = Callable[..., nn.Module]
@@ -120,3 +123,25 @@ def _with_pool(blocks: Sequence[nn.Module]) -> list[nn.Module]:
 
 def _head(channels: int, num_classes: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+
+
+def described(architecture: Architecture) -> dict[str, Any]:
+    """What an architecture is, as plain values: the function that builds it and what that is told.
+
+    Raises:
+        TypeError: it is told something that is no number, word or list of these.
+    """
+    function, told = architecture, {}
+    if isinstance(architecture, partial):
+        function = architecture.func
+        told = {str(place): value for place, value in enumerate(architecture.args)} | architecture.keywords
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in told.items()}
+    for name, value in list(plain.items()):
+        try:
+            plain[name] = json.loads(json.dumps(value))  # as a log gives it back
+        except TypeError:
+            raise TypeError(
+                f"an architecture is told {name}={value!r}: a log keeps numbers, words and lists of these alone"
+            ) from None
+    where = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+    return {"function": where} | plain

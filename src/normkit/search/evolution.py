@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from normkit.nn.graph import Graph
-from normkit.search.architectures import Architecture, chosen
+from normkit.search.architectures import Architecture, chosen, described
 from normkit.search.candidate import FATES, TRAINED, Candidate, front, winner
 from normkit.search.ledger import Ledger
 from normkit.search.protocol import Protocol
@@ -164,7 +164,7 @@ class Search:
             "data": self.task.fingerprint,
             "device": self.task.device,
             "ops": list(self.ops),
-            "architectures": {name: getattr(net, "keywords", {}) for name, net in self.architectures.items()},
+            "architectures": {name: described(net) for name, net in self.architectures.items()},
             "sampler": self.sampler,
             "seed": self.seed,
             "protocol": asdict(replace(self.protocol)) | {"spread": list(self.protocol.spread)},

@@ -1,5 +1,6 @@
 """Training, measuring and filling by folders and files: what the command line does, callable from Python."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +39,14 @@ def train_in(
 ) -> dict[str, Any]:
     """Train a network on a folder of photographs and write `out`/generator.safetensors.
 
-    The state of the run is kept in `out`/training.safetensors, from which the same call goes on. Without the
+    The state of the run is kept in `out`/training.safetensors, from which the same call goes on, and what it follows
+    from in `out`/settings.json. Without the
     discriminator the network starts from the full Kaiming scale and a 5×5 first layer; with it as in the paper.
 
     Raises:
         FileNotFoundError: no photographs, or no masks.
-        ValueError: an option that makes no sense, too few photographs, or a state of another network in `out`.
+        ValueError: an option that makes no sense, too few photographs, or a state of another network, or of a run
+            with other settings, in `out`.
         OSError: `out` cannot be written.
     """
     examples = Examples(picture_files(images), size, _masks(masks))
@@ -58,6 +61,8 @@ def train_in(
         )
     loader(examples, batch_size)  # too few photographs are named before the folder is made
     folder = writable_folder(out, force=True)
+    told = {"masks": str(masks), "size": size, "batch_size": batch_size, "seed": seed, "gan": gan}
+    _check_goes_on(folder, told | {"pictures": len(examples)}, resume=resume)
     history = train(
         generator,
         examples,
@@ -80,6 +85,20 @@ def train_in(
         "pictures": len(examples),
         "options": generator.options,
     }
+
+
+def _check_goes_on(folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    """Keep what a run follows from beside its state; ValueError if the state in `folder` is of a run with others."""
+    kept = folder / "settings.json"
+    if resume and (folder / "training.safetensors").is_file() and kept.is_file():
+        before = json.loads(kept.read_text())
+        if differing := [name for name, value in settings.items() if before.get(name) != value]:
+            said = ", ".join(f"{name} {before.get(name)}, not {settings[name]}" for name in differing)
+            raise ValueError(
+                f"{folder} holds the state of a run with other settings ({said}): give the same ones, begin anew "
+                "(--fresh), or name another folder"
+            )
+    write_atomically(kept, json.dumps(settings))
 
 
 def evaluate_in(
