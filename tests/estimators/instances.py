@@ -6,7 +6,18 @@ small enough for the whole of `check_estimator`.
 
 from sklearn.base import BaseEstimator
 
-INSTANCES: tuple[BaseEstimator, ...] = ()
+from normkit.estimators import HierarchicalPolynomialRegressor
+
+INSTANCES: tuple[BaseEstimator, ...] = (
+    HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
+)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "HierarchicalPolynomialRegressor": {
+        "check_estimators_nan_inf": "fits 5 to 10 samples, and the first stage says that it needs 10 of its own",
+        "check_regressors_no_decision_function": "fits 10 samples, too few for two stages",
+        "check_sample_weight_equivalence_on_dense_data": "the stages share out whole samples: two equal ones may part, "
+        "one of weight 2 cannot",
+    },
+}

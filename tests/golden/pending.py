@@ -13,7 +13,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "dp-similarity",
             "fedwon",
             "graph-transformer",
-            "hierarchical-poly",
             "hl-gauss",
             "keyphrase",
             "meco",

@@ -4,6 +4,7 @@ from normkit.data.augmentation import crop_and_flip
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
 from normkit.data.files import atomic, writable_folder, write_atomically
+from normkit.data.hierarchical_polynomial import make_hierarchical_polynomial, polynomial_feature
 from normkit.data.images import as_images
 from normkit.data.loaders import (
     TextWindows,
@@ -33,8 +34,10 @@ __all__ = [
     "describe",
     "digits",
     "load",
+    "make_hierarchical_polynomial",
     "names",
     "picture_files",
+    "polynomial_feature",
     "random_masks",
     "read_mask",
     "read_picture",

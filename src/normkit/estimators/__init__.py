@@ -4,4 +4,7 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
-__all__: list[str] = []
+from normkit.estimators.hierarchical_polynomial import HierarchicalPolynomialRegressor
+from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
+
+__all__ = ["HierarchicalPolynomialRegressor", "SampleComplexity", "sample_complexity_report"]

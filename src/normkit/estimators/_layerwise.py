@@ -1,0 +1,144 @@
+"""Least squares with weight decay over many features, as both stages of the layer-wise network need it.
+
+    min over x of ½ Σ_i w_i (Φ_i x − y_i)² + ½ ξ ‖x‖²,  Σ w_i = 1
+
+by Cholesky decomposition, or by gradient descent from x = 0. With fewer samples than features the same is computed in
+the samples' coordinates, x = Φᵀ β with β = W^½ γ and (W^½ Φ Φᵀ W^½ + ξ I) γ = W^½ y; also step by step in the descent.
+
+Source: Wang, Nichani, Lee 2024, arXiv:2311.13774, algorithm 1.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from normkit.estimators._layerwise_algebra import Algebra
+
+__all__ = ["DECAYS", "Descent", "Problem", "blocks", "by_features", "by_samples", "gradient_descent", "problem_of"]
+
+DECAYS = tuple(10 ** (half / 2) for half in range(-12, 4))
+"""ξ₁ from 10^−6 to 10^1.5 in half decades, from which validation chooses."""
+
+_ENTRIES = 2**22
+"""Entries of a block of features: 32 MiB in float64."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent in place of the exact solution: steps, and their size; None is 1 / (λ_max + ξ)."""
+
+    n_iter: int
+    step_size: float | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """(matrix + ξ I) x = right, for any ξ."""
+
+    matrix: Any
+    right: Any
+
+    def minimum(self, decay: float, algebra: Algebra, descent: Descent | None = None) -> Any:
+        """The solution, or the point to which gradient descent from 0 has come."""
+        if descent is None:
+            return algebra.solve(self.matrix, decay, self.right)
+        return gradient_descent(self, decay, algebra.zeros(len(self.right)), descent)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """X, y and weights that sum to 1; the last of them, from `cut` on, are those that choose the decay."""
+
+    X: Any
+    y: Any
+    weight: Any
+    cut: int
+
+
+def blocks(rows: int, width: int) -> Iterator[slice]:
+    """`rows` in slices, so that a block of `width` columns stays small."""
+    size = max(1, _ENTRIES // max(width, 1))
+    yield from (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def problem_of(features: Callable[[Any], Any], X: Any, y: Any, weight: Any, width: int, algebra: Algebra) -> Problem:
+    """Φᵀ W Φ and Φᵀ W y, block by block: Φ is never whole in memory."""
+    matrix, right = algebra.zeros(width, width), algebra.zeros(width)
+    for rows in blocks(len(X), width):
+        phi = features(X[rows])
+        weighted = phi * weight[rows][:, None]
+        matrix += phi.T @ weighted
+        right += weighted.T @ y[rows]
+    return Problem(matrix, right)
+
+
+def by_features(
+    features: Callable[[Any], Any], sample: Sample, width: int, decay: float | str, algebra: Algebra, descent: Any
+) -> tuple[Any, float]:
+    """x (width,) of the whole sample, and the decay, "auto" being chosen on the sample's last part."""
+    fit, rest = slice(sample.cut), slice(sample.cut, None)
+    parts = [
+        problem_of(features, sample.X[part], sample.y[part], sample.weight[part], width, algebra)
+        for part in (fit, rest)
+    ]
+    if isinstance(decay, str):
+        share = float(sample.weight[fit].sum())
+        trial = Problem(parts[0].matrix / share, parts[0].right / share)
+        every = algebra.columns([trial.minimum(each, algebra) for each in DECAYS])
+        held = sample.X[rest]
+        guesses = algebra.rows([features(held[rows]) @ every for rows in blocks(len(held), width)])
+        decay = _best(guesses, sample)
+    whole = Problem(parts[0].matrix + parts[1].matrix, parts[0].right + parts[1].right)
+    return whole.minimum(decay, algebra, descent), decay
+
+
+def by_samples(kernel: Any, sample: Sample, decay: float | str, algebra: Algebra, descent: Any) -> tuple[Any, float]:
+    """β (samples,) with x = Φᵀ β for the kernel Φ Φᵀ of the whole sample, and the decay."""
+    root, cut = sample.weight**0.5, sample.cut
+    whole = Problem(kernel * root * root[:, None], root * sample.y)
+    if isinstance(decay, str):
+        share = float(sample.weight[:cut].sum())
+        trial = Problem(whole.matrix[:cut, :cut] / share, whole.right[:cut] / sqrt(share))
+        every = algebra.columns([trial.minimum(each, algebra) for each in DECAYS])
+        guesses = kernel[cut:, :cut] @ (every * (root[:cut] / sqrt(share))[:, None])
+        decay = _best(guesses, sample)
+    return root * whole.minimum(decay, algebra, descent), decay
+
+
+def _best(guesses: Any, sample: Sample) -> float:
+    """The decay whose column of guesses for the sample's last part has the least weighted square error."""
+    y, weight = sample.y[sample.cut :], sample.weight[sample.cut :]
+    errors = weight @ (guesses - y[:, None]) ** 2
+    return DECAYS[int(errors.argmin())]
+
+
+def gradient_descent(problem: Problem, decay: float, start: Any, descent: Descent) -> Any:
+    """x ← x − η (M x − r + ξ x), `n_iter` times: the gradient of half the mean square and half the decay.
+
+    Raises:
+        ValueError: the step size is not below 2 / (λ_max + ξ), from where the iteration diverges.
+    """
+    largest = _largest_eigenvalue(problem.matrix) + decay
+    step = 1 / largest if descent.step_size is None else descent.step_size
+    if not 0 < step < 2 / largest:
+        raise ValueError(
+            f"step_size is {step:.4g}: it must lie between 0 and 2/(λ_max + weight_decay) = {2 / largest:.4g} here, or "
+            "gradient descent diverges; None takes half of that"
+        )
+    x = start
+    for _ in range(descent.n_iter):
+        x = x - step * (problem.matrix @ x - problem.right + decay * x)
+    return x
+
+
+def _largest_eigenvalue(matrix: Any, n_iter: int = 100) -> float:
+    """λ_max of a positive semidefinite matrix by power iteration; 0 is taken for 1, as no step moves then."""
+    x, value = matrix.diagonal() + matrix[0], 0.0
+    for _ in range(n_iter):
+        norm = sqrt(float(x @ x))
+        if norm == 0:
+            break
+        x = matrix @ (x / norm)
+        value = sqrt(float(x @ x))
+    return value or 1.0
