@@ -73,6 +73,34 @@ def test_more_units_than_samples_is_the_same_least_squares(small: Data) -> None:
     assert_allclose(model.coef_1_, wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("width", [150, 1000, math.inf])
+def test_a_feature_with_a_trace_needs_centred_units(width: float) -> None:
+    X, y, p = make_hierarchical_polynomial(1200, 5, eigenvalues="equal", random_state=0)
+    fit, test = slice(600), slice(600, None)
+    plain, centred = (
+        HierarchicalPolynomialRegressor(n_features_1=width, center=center, random_state=0).fit(X[fit], y[fit])
+        for center in (False, True)
+    )
+    assert np.corrcoef(centred.feature_transform(X[test]), p[test])[0, 1] > 0.9
+    assert _error(centred, X[test], y[test]) < 0.5 * _error(plain, X[test], y[test])
+
+
+def test_centred_units_are_the_same_from_both_sides(small: Data) -> None:
+    """A weighted least squares with an intercept, solved from the features' side and from the samples'."""
+    X, y, _ = small
+    weight = 1 + (X[:, 0] > 0)
+    options = {"center": True, "weight_decay": (1e-2, 1e-3), "random_state": 0}
+    for width in (60, 900):
+        model = HierarchicalPolynomialRegressor(n_features_1=width, **options).fit(X, y, weight)
+        first = np.random.RandomState(0).permutation(600)[:450]
+        share = weight[first] / weight[first].sum()
+        phi = algebra("numpy").polynomial(model.scaler_.transform(X[first]) @ model.directions_.T, 2) / np.sqrt(width)
+        phi, target = phi - share @ phi, y[first] - share @ y[first]
+        right = phi.T @ (share * target)
+        wanted = np.linalg.solve((phi.T * share) @ phi + 1e-2 * np.eye(width), right)
+        assert_allclose(model.coef_1_, wanted, rtol=1e-6, atol=1e-9)
+
+
 def test_gradient_descent_comes_to_the_exact_solution(small: Data) -> None:
     X, y, _ = small
     fixed = {"weight_decay": (1e-2, 1e-2), "random_state": 0, "n_features_2": 20}
@@ -85,7 +113,7 @@ def test_gradient_descent_comes_to_the_exact_solution(small: Data) -> None:
 
 def test_many_units_tend_to_the_kernel() -> None:
     X, y, _ = make_hierarchical_polynomial(120, 3, random_state=3)
-    kernel = SphereKernel(X, 3, algebra("numpy"))
+    kernel = SphereKernel(X, 3, False, algebra("numpy"))
     V = np.random.default_rng(0).standard_normal((400_000, 3))
     V /= np.linalg.norm(V, axis=1, keepdims=True)
     phi = algebra("numpy").polynomial(X[:6] @ V.T, 3)
@@ -103,7 +131,7 @@ def test_many_units_tend_to_the_kernel() -> None:
 def test_the_kernel_does_not_see_a_rotation() -> None:
     X, _, _ = make_hierarchical_polynomial(30, 5, random_state=3)
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
-    kernel = SphereKernel(X, 4, algebra("numpy"))
+    kernel = SphereKernel(X, 4, False, algebra("numpy"))
     assert_allclose(kernel.kernel(X @ Q, X @ Q), kernel.kernel(X, X), rtol=1e-9, atol=1e-9)
 
 

@@ -90,7 +90,7 @@ def test_module(golden: Golden) -> None:
 
 
 def _units(golden: Golden, by: Algebra) -> RandomUnits:
-    return RandomUnits(by.array(golden["V"]), int(golden["k"]), by)
+    return RandomUnits(by.array(golden["V"]), int(golden["k"]), False, by)
 
 
 def _first(golden: Golden, by: Algebra) -> Problem:

@@ -5,6 +5,13 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 """
 
 from normkit.estimators.hierarchical_polynomial import HierarchicalPolynomialRegressor
+from normkit.estimators.one_shot import kernel_ridge, two_layer_network
 from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
 
-__all__ = ["HierarchicalPolynomialRegressor", "SampleComplexity", "sample_complexity_report"]
+__all__ = [
+    "HierarchicalPolynomialRegressor",
+    "SampleComplexity",
+    "kernel_ridge",
+    "sample_complexity_report",
+    "two_layer_network",
+]

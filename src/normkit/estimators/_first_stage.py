@@ -9,6 +9,7 @@ a polynomial in ‖x‖², ‖z‖² and xᵀz, which is summed here exactly.
 Source: Wang, Nichani, Lee 2024, arXiv:2311.13774, section 3; the limit of infinite width is ours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import factorial, prod, sqrt
@@ -36,14 +37,15 @@ class RandomUnits:
 
     V: Any
     degree: int
+    center: bool
     algebra: Algebra
 
     def fit(self, sample: Sample, decay: float | str, descent: Descent | None) -> Fitted:
         """u, from whichever of features and samples are fewer."""
         width = len(self.V)
         if width <= len(sample.X):
-            return Fitted(*by_features(self.hidden, sample, width, decay, self.algebra, descent))
-        beta, decay = by_samples(self._kernel(sample.X), sample, decay, self.algebra, descent)
+            return Fitted(*by_features(self._features(sample), sample, width, decay, self.algebra, descent))
+        beta, decay = by_samples(self._kernel(sample.X), sample, decay, self.algebra, descent, self.center)
         parts = [self._hidden(sample.X, units).T @ beta for units in blocks(width, len(sample.X))]
         return Fitted(self.algebra.rows(parts), decay)
 
@@ -54,6 +56,14 @@ class RandomUnits:
     def hidden(self, X: Any) -> Any:
         """σ₁(X Vᵀ)/√m₂."""
         return self._hidden(X, slice(None))
+
+    def _features(self, sample: Sample) -> Callable[[Any], Any]:
+        """The units as a function of X, minus their mean over the sample if they are to be centred."""
+        if not self.center:
+            return self.hidden
+        rows = blocks(len(sample.X), len(self.V))
+        mean = sum(sample.weight[part] @ self.hidden(sample.X[part]) for part in rows)
+        return lambda X: self.hidden(X) - mean
 
     def _hidden(self, X: Any, units: slice) -> Any:
         return self.algebra.polynomial(X @ self.V[units].T, self.degree) / sqrt(len(self.V))
@@ -72,12 +82,13 @@ class SphereKernel:
 
     samples: Any
     degree: int
+    center: bool
     algebra: Algebra
 
     def fit(self, sample: Sample, decay: float | str, descent: Descent | None) -> Fitted:
         """β of the samples."""
         kernel = self.kernel(sample.X, sample.X)
-        return Fitted(*by_samples(kernel, sample, decay, self.algebra, descent))
+        return Fitted(*by_samples(kernel, sample, decay, self.algebra, descent, self.center))
 
     def value(self, X: Any, beta: Any) -> Any:
         """ĝ(X)."""

@@ -93,9 +93,17 @@ def by_features(
     return whole.minimum(decay, algebra, descent), decay
 
 
-def by_samples(kernel: Any, sample: Sample, decay: float | str, algebra: Algebra, descent: Any) -> tuple[Any, float]:
-    """β (samples,) with x = Φᵀ β for the kernel Φ Φᵀ of the whole sample, and the decay."""
+def by_samples(
+    kernel: Any, sample: Sample, decay: float | str, algebra: Algebra, descent: Any, center: bool = False
+) -> tuple[Any, float]:
+    """β (samples,) with x = Φᵀ β for the kernel Φ Φᵀ of the whole sample, and the decay.
+
+    With `center` the features are Φ − Φ̄, Φ̄ their weighted mean; β then still belongs to Φ.
+    """
     root, cut = sample.weight**0.5, sample.cut
+    if center:
+        mean = kernel @ sample.weight
+        kernel = kernel - mean - mean[:, None] + sample.weight @ mean
     whole = Problem(kernel * root * root[:, None], root * sample.y)
     if isinstance(decay, str):
         share = float(sample.weight[:cut].sum())
@@ -103,7 +111,8 @@ def by_samples(kernel: Any, sample: Sample, decay: float | str, algebra: Algebra
         every = algebra.columns([trial.minimum(each, algebra) for each in DECAYS])
         guesses = kernel[cut:, :cut] @ (every * (root[:cut] / sqrt(share))[:, None])
         decay = _best(guesses, sample)
-    return root * whole.minimum(decay, algebra, descent), decay
+    beta = root * whole.minimum(decay, algebra, descent)
+    return beta - sample.weight * beta.sum() if center else beta, decay
 
 
 def _best(guesses: Any, sample: Sample) -> float:

@@ -54,13 +54,15 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         backend: "numpy" or "torch", both in float64.
         step_size: η of "gd" in both stages; None is 1/(λ_max + ξ).
         gaussianize: map every feature to a normal distribution by its ranks first, as the theory wants it.
+        center: subtract from every unit of stage 1 its mean over the sample. On the unit sphere the constant of σ₁ is
+            tied to the trace of a quadratic p: as in the paper, p of trace 0 is found best without, any other with it.
         device: of the torch backend.
 
     Attributes:
         directions_: V (m₂, d). signs_, offsets_: a and b (m₁,).
         coef_1_: u (m₂,), or β of the `samples_` with infinite width. coef_2_: c (m₁,).
         feature_mean_, feature_std_: of ĝ over the first stage's sample.
-        intercept_: mean of y there.
+        intercept_: mean of y there, less that of ĝ with `center`.
         weight_decay_: ξ of both stages as taken.
         scaler_: what standardises the features.
         report_: `LayerwiseReport`, what was learned by which stage; print it.
@@ -89,6 +91,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         *,
         step_size: Any = (None, None),
         gaussianize: Any = False,
+        center: Any = False,
         device: Any = None,
     ) -> None:
         self.degree = degree
@@ -102,6 +105,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.backend = backend
         self.step_size = step_size
         self.gaussianize = gaussianize
+        self.center = center
         self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "HierarchicalPolynomialRegressor":
@@ -181,17 +185,17 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
 
     def _stage(self) -> RandomUnits | SphereKernel:
         if self.n_features_1 == math.inf:
-            return SphereKernel(self._algebra.array(self.samples_), self.degree, self._algebra)
-        return RandomUnits(self._algebra.array(self.directions_), self.degree, self._algebra)
+            return SphereKernel(self._algebra.array(self.samples_), self.degree, bool(self.center), self._algebra)
+        return RandomUnits(self._algebra.array(self.directions_), self.degree, bool(self.center), self._algebra)
 
     def _fit_feature(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> None:
         """u, and the statistics of ĝ."""
         weight = weight / weight.sum()
-        self.intercept_ = float(weight @ y)
+        mean = float(weight @ y)
         if self.n_features_1 == math.inf:
             self.samples_ = X
         array, cut = self._algebra.array, len(X) - max(1, int(_HELD_OUT * len(X)))
-        sample = Sample(array(X), array(y - self.intercept_), array(weight), cut)
+        sample = Sample(array(X), array(y - mean), array(weight), cut)
         fitted = self._stage().fit(sample, self.weight_decay[0], self._descent(0))
         self.coef_1_, self.weight_decay_ = (
             self._algebra.numpy(fitted.coefficients),
@@ -199,6 +203,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         )
         first = self._first(X)
         self.feature_mean_ = float(weight @ first)
+        self.intercept_ = mean - self.feature_mean_ if self.center else mean
         self.feature_std_ = math.sqrt(float(weight @ (first - self.feature_mean_) ** 2)) or 1.0
 
     def _fit_link(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> None:
