@@ -70,10 +70,10 @@ class RandomUnits:
 
     def _kernel(self, X: Any) -> Any:
         total = self.algebra.zeros(len(X), len(X))
-        for units in blocks(len(self.V), len(X)):
+        for units in self.algebra.own(blocks(len(self.V), len(X))):
             part = self._hidden(X, units)
             total += part @ part.T
-        return total
+        return self.algebra.total(total)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SphereKernel:
 
     def fit(self, sample: Sample, decay: float | str, descent: Descent | None) -> Fitted:
         """β of the samples."""
-        kernel = self.kernel(sample.X, sample.X)
+        kernel = self.algebra.rows([self.kernel(sample.X[rows], sample.X) for rows in blocks(*[len(sample.X)] * 2)])
         return Fitted(*by_samples(kernel, sample, decay, self.algebra, descent, self.center))
 
     def value(self, X: Any, beta: Any) -> Any:

@@ -63,14 +63,13 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
 
 
 def problem_of(features: Callable[[Any], Any], X: Any, y: Any, weight: Any, width: int, algebra: Algebra) -> Problem:
-    """Φᵀ W Φ and Φᵀ W y, block by block: Φ is never whole in memory."""
-    matrix, right = algebra.zeros(width, width), algebra.zeros(width)
-    for rows in blocks(len(X), width):
-        phi = features(X[rows])
-        weighted = phi * weight[rows][:, None]
-        matrix += phi.T @ weighted
-        right += weighted.T @ y[rows]
-    return Problem(matrix, right)
+    """Φᵀ W Φ and Φᵀ W y, block by block: Φ is never whole in memory, and ranks share the blocks."""
+    matrix, right, root = algebra.zeros(width, width), algebra.zeros(width), weight**0.5
+    for rows in algebra.own(blocks(len(X), width)):
+        phi = features(X[rows]) * root[rows][:, None]
+        matrix += phi.T @ phi  # of one array with itself: numpy then computes half of it
+        right += phi.T @ (root[rows] * y[rows])
+    return Problem(algebra.total(matrix), algebra.total(right))
 
 
 def by_features(
@@ -83,13 +82,14 @@ def by_features(
         for part in (fit, rest)
     ]
     if isinstance(decay, str):
-        share = float(sample.weight[fit].sum())
-        trial = Problem(parts[0].matrix / share, parts[0].right / share)
-        every = algebra.columns([trial.minimum(each, algebra) for each in DECAYS])
+        share = float(sample.weight[fit].sum())  # the trial's weights sum to that: as if to 1, with so much less decay
+        every = algebra.columns([parts[0].minimum(each * share, algebra) for each in DECAYS])
         held = sample.X[rest]
         guesses = algebra.rows([features(held[rows]) @ every for rows in blocks(len(held), width)])
         decay = _best(guesses, sample)
-    whole = Problem(parts[0].matrix + parts[1].matrix, parts[0].right + parts[1].right)
+    matrix = parts[0].matrix
+    matrix += parts[1].matrix  # in place: these are the largest arrays there are
+    whole = Problem(matrix, parts[0].right + parts[1].right)
     return whole.minimum(decay, algebra, descent), decay
 
 
@@ -104,12 +104,14 @@ def by_samples(
     if center:
         mean = kernel @ sample.weight
         kernel = kernel - mean - mean[:, None] + sample.weight @ mean
-    whole = Problem(kernel * root * root[:, None], root * sample.y)
+    matrix = kernel * root
+    matrix *= root[:, None]
+    whole = Problem(matrix, root * sample.y)
     if isinstance(decay, str):
         share = float(sample.weight[:cut].sum())
-        trial = Problem(whole.matrix[:cut, :cut] / share, whole.right[:cut] / sqrt(share))
-        every = algebra.columns([trial.minimum(each, algebra) for each in DECAYS])
-        guesses = kernel[cut:, :cut] @ (every * (root[:cut] / sqrt(share))[:, None])
+        trial = Problem(whole.matrix[:cut, :cut], whole.right[:cut])
+        every = algebra.columns([trial.minimum(each * share, algebra) for each in DECAYS])
+        guesses = kernel[cut:, :cut] @ (every * root[:cut][:, None])
         decay = _best(guesses, sample)
     beta = root * whole.minimum(decay, algebra, descent)
     return beta - sample.weight * beta.sum() if center else beta, decay

@@ -1,10 +1,13 @@
 """What differs between numpy and torch in the layer-wise network; everything else is operators that both have."""
 
+from collections.abc import Iterator
+from itertools import islice
 from math import factorial, sqrt
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,16 +49,25 @@ class NumpyAlgebra:
         """(matrix + shift I)⁻¹ right for a sum that is positive definite, by Cholesky decomposition."""
         from scipy.linalg import cho_factor, cho_solve
 
-        shifted = matrix.copy()
+        shifted = matrix.copy(order="F")  # what LAPACK overwrites without another copy
         shifted[np.diag_indices_from(shifted)] += shift
         return np.asarray(cho_solve(cho_factor(shifted, overwrite_a=True, check_finite=False), right))
 
+    def own(self, parts: Iterator[slice]) -> Iterator[slice]:
+        """The parts of a sum that this process adds up: all."""
+        return parts
+
+    def total(self, values: Any) -> Any:
+        """The sum over the processes that share it: there is one."""
+        return values
+
 
 class TorchAlgebra:
-    """torch on one device, in float64."""
+    """torch on one device, in float64; with `sync` the ranks of `torch.distributed` share the long sums."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any = None, sync: bool = False) -> None:
         self.device = torch.device("cpu" if device is None else device)
+        self.shared = sync and dist.is_available() and dist.is_initialized()
 
     def array(self, values: NDArray[Any]) -> Tensor:
         """To the device, a copy."""
@@ -94,21 +106,31 @@ class TorchAlgebra:
         shifted.diagonal().add_(shift)
         return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(shifted))[:, 0]
 
+    def own(self, parts: Iterator[slice]) -> Iterator[slice]:
+        """The parts of a sum that this rank adds up."""
+        return islice(parts, dist.get_rank(), None, dist.get_world_size()) if self.shared else parts
+
+    def total(self, values: Any) -> Any:
+        """The sum over the ranks that share it."""
+        if self.shared:
+            dist.all_reduce(values)
+        return values
+
 
 Algebra = NumpyAlgebra | TorchAlgebra
 
 
-def algebra(backend: str, device: Any = None) -> Algebra:
+def algebra(backend: str, device: Any = None, sync: bool = False) -> Algebra:
     """The algebra of `backend`.
 
     Raises:
-        ValueError: the backend is unknown, or a device is given for numpy.
+        ValueError: the backend is unknown, or a device or `sync` is given for numpy.
     """
     if backend not in ("numpy", "torch"):
         raise ValueError(f"backend is {backend!r}: it must be 'numpy' or 'torch'")
-    if backend == "numpy" and device is not None:
-        raise ValueError(f"device is {device!r}: only backend='torch' takes one")
-    return NumpyAlgebra() if backend == "numpy" else TorchAlgebra(device)
+    if backend == "numpy" and (device is not None or sync):
+        raise ValueError(f"device is {device!r} and sync is {sync}: only backend='torch' takes them")
+    return NumpyAlgebra() if backend == "numpy" else TorchAlgebra(device, sync)
 
 
 def _weights(degree: int) -> list[float]:

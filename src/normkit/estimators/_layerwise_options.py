@@ -30,6 +30,8 @@ def check_options(estimator: Any) -> None:
     decays = _pair(estimator.weight_decay, lambda decay: decay == "auto" or _positive(decay))
     decays = decays and estimator.weight_decay[1] != "auto"
     _check("weight_decay", estimator.weight_decay, decays, "'auto' or a number above 0, and a number above 0")
+    seeded = not estimator.sync or isinstance(estimator.random_state, Integral)
+    _check("random_state", estimator.random_state, seeded, "a seed with sync=True, so that all ranks draw the same")
 
 
 def check_memory(samples: int, d: int, degree: int, width: int | float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import check_random_state
@@ -31,13 +31,14 @@ _HELD_OUT = 0.2
 """The last part of the first stage's sample, which chooses ξ₁."""
 
 
-class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
+class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator):
     """h(x) = ĝ(x) + cᵀ relu(a ĝ°(x) + b)/√m₁ with ĝ(x) = uᵀ σ₁(V x)/√m₂ and ĝ° = (ĝ − mean)/std, layer by layer.
 
     Stage 1 fits a polynomial of degree k to the target: that part of it *is* the hidden feature p, up to its scale, if
     p is nearly Gaussian and E g′ ≠ 0. Standardised to one number, it carries a one-dimensional link, which stage 2 fits
     on a fresh part of the sample. So the error depends on n/d^k, where a kernel that fits h at once needs d^{kq}.
 
+    It is a transformer too: `transform` gives the hidden feature, to a later step of a pipeline.
     Features are standardised, y is centred; V (rows on the unit sphere), a (±1) and b ~ N(0, 1) are drawn and stay.
 
     Args:
@@ -57,6 +58,8 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         center: subtract from every unit of stage 1 its mean over the sample. On the unit sphere the constant of σ₁ is
             tied to the trace of a quadratic p: as in the paper, p of trace 0 is found best without, any other with it.
         device: of the torch backend.
+        sync: for the torch backend, share the sums of stage 1 among the ranks of `torch.distributed`, each of which
+            calls `fit` with the same, whole sample and the same seed, and gets the same network.
 
     Attributes:
         directions_: V (m₂, d). signs_, offsets_: a and b (m₁,).
@@ -93,6 +96,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         gaussianize: Any = False,
         center: Any = False,
         device: Any = None,
+        sync: Any = False,
     ) -> None:
         self.degree = degree
         self.n_features_1 = n_features_1
@@ -107,6 +111,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.gaussianize = gaussianize
         self.center = center
         self.device = device
+        self.sync = sync
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "HierarchicalPolynomialRegressor":
         """Fit both stages. Samples of weight 0 are left out before the order is drawn."""
@@ -115,7 +120,7 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         X, y, weight = X[weight > 0], y[weight > 0].astype(np.float64), weight[weight > 0]
         first, second = self._sizes(*X.shape)
-        self._algebra = algebra(self.backend, self.device)
+        self._algebra = algebra(self.backend, self.device, self.sync)
         draw = check_random_state(self.random_state)
         order = draw.permutation(len(X))
         self._draw(draw, X.shape[1])
@@ -135,6 +140,10 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._standard(self._first(self.scaler_.transform(X)))
 
+    def transform(self, X: Any) -> NDArray[Any]:
+        """ĝ°(X) as one column, (samples, 1): the regressor as a step before another model."""
+        return self.feature_transform(X)[:, None]
+
     def link(self, z: Any) -> NDArray[Any]:
         """The learned link g, the prediction where ĝ° = z, in the shape of z."""
         check_is_fitted(self)
@@ -152,6 +161,10 @@ class HierarchicalPolynomialRegressor(RegressorMixin, BaseEstimator):
 
         check_is_fitted(self)
         return network_of(self)
+
+    @property
+    def _n_features_out(self) -> int:
+        return 1
 
     def _sizes(self, n: int, d: int) -> tuple[int, int]:
         first = int(self.split * n)
