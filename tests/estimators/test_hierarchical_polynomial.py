@@ -14,7 +14,8 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from normkit.data import make_hierarchical_polynomial
 from normkit.estimators import HierarchicalPolynomialRegressor, _layerwise_options
-from normkit.estimators._first_stage import SphereKernel
+from normkit.estimators._infinite_units import InfiniteUnits
+from normkit.estimators._layerwise import Sample
 from normkit.estimators._layerwise_algebra import algebra
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -61,17 +62,42 @@ def test_torch_is_numpy(small: Data, options: dict[str, Any]) -> None:
     assert_allclose(other.predict(X), one.predict(X), rtol=1e-6, atol=1e-6)
 
 
-def test_more_units_than_samples_is_the_same_least_squares(small: Data) -> None:
-    """600 samples are 450 of stage 1: 400 units are solved from their side, 2000 from the samples'."""
-    X, y, _ = small
-    model = HierarchicalPolynomialRegressor(n_features_1=2000, weight_decay=(1e-2, 1e-3), random_state=0).fit(X, y)
-    assert model.coef_1_.shape == (2000,)
-    net = model.to_torch()
+WAYS = pytest.mark.parametrize(
+    ("d", "width"), [(4, 10), (4, 900), (30, 900)], ids=["few units", "few monomials", "few samples"]
+)
+
+
+@WAYS
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("center", [False, True])
+def test_each_way_is_the_same_least_squares(d: int, width: int, backend: str, center: bool) -> None:
+    """u = (Φᵀ W Φ + ξ I)⁻¹ Φᵀ W y, whichever of units, monomials and the 450 samples of stage 1 are fewest."""
+    X, y, _ = make_hierarchical_polynomial(600, d, random_state=0)
+    weight = 1.0 + (X[:, 0] > 0)
+    options = {"n_features_1": width, "weight_decay": (1e-2, 1e-3), "random_state": 0}
+    model = HierarchicalPolynomialRegressor(**options, backend=backend, center=center).fit(X, y, weight)
     first = np.random.RandomState(0).permutation(600)[:450]
-    phi = net.hidden(torch.from_numpy(X[first])).numpy()
-    target = y[first] - y[first].mean()
-    wanted = np.linalg.solve(phi.T @ phi / 450 + 1e-2 * np.eye(2000), phi.T @ target / 450)
+    share = weight[first] / weight[first].sum()
+    phi = algebra("numpy").polynomial(model.scaler_.transform(X[first]) @ model.directions_.T, 2) / np.sqrt(width)
+    values = phi @ model.coef_1_
+    assert_allclose(model.feature_mean_, share @ values)
+    assert_allclose(model.feature_transform(X[first]), (values - model.feature_mean_) / model.feature_std_, atol=1e-8)
+    phi, target = phi - center * (share @ phi), y[first] - share @ y[first]
+    wanted = np.linalg.solve((phi.T * share) @ phi + 1e-2 * np.eye(width), phi.T @ (share * target))
     assert_allclose(model.coef_1_, wanted, rtol=1e-6, atol=1e-9)
+
+
+@WAYS
+def test_each_way_chooses_the_same_decay(d: int, width: int) -> None:
+    X, y, _ = make_hierarchical_polynomial(600, d, random_state=0)
+    model = HierarchicalPolynomialRegressor(n_features_1=width, random_state=0).fit(X, y)
+    first = np.random.RandomState(0).permutation(600)[:450]
+    phi = algebra("numpy").polynomial(model.scaler_.transform(X[first]) @ model.directions_.T, 2) / np.sqrt(width)
+    target, errors = y[first] - y[first].mean(), {}
+    for decay in 10.0 ** np.arange(-6, 2, 0.5):
+        u = phi[:360].T @ np.linalg.solve(phi[:360] @ phi[:360].T / 360 + decay * np.eye(360), target[:360]) / 360
+        errors[decay] = np.mean((phi[360:] @ u - target[360:]) ** 2)
+    assert model.weight_decay_[0] == pytest.approx(min(errors, key=lambda decay: errors[decay]))
 
 
 @pytest.mark.parametrize("width", [150, 1000, math.inf])
@@ -86,22 +112,6 @@ def test_a_feature_with_a_trace_needs_centred_units(width: float) -> None:
     assert _error(centred, X[test], y[test]) < 0.75 * _error(plain, X[test], y[test])
 
 
-def test_centred_units_are_the_same_from_both_sides(small: Data) -> None:
-    """A weighted least squares with an intercept, solved from the features' side and from the samples'."""
-    X, y, _ = small
-    weight = 1 + (X[:, 0] > 0)
-    options = {"center": True, "weight_decay": (1e-2, 1e-3), "random_state": 0}
-    for width in (60, 900):
-        model = HierarchicalPolynomialRegressor(n_features_1=width, **options).fit(X, y, weight)
-        first = np.random.RandomState(0).permutation(600)[:450]
-        share = weight[first] / weight[first].sum()
-        phi = algebra("numpy").polynomial(model.scaler_.transform(X[first]) @ model.directions_.T, 2) / np.sqrt(width)
-        phi, target = phi - share @ phi, y[first] - share @ y[first]
-        right = phi.T @ (share * target)
-        wanted = np.linalg.solve((phi.T * share) @ phi + 1e-2 * np.eye(width), right)
-        assert_allclose(model.coef_1_, wanted, rtol=1e-6, atol=1e-9)
-
-
 def test_gradient_descent_comes_to_the_exact_solution(small: Data) -> None:
     X, y, _ = small
     fixed = {"weight_decay": (1e-2, 1e-2), "random_state": 0, "n_features_2": 20}
@@ -112,28 +122,70 @@ def test_gradient_descent_comes_to_the_exact_solution(small: Data) -> None:
     assert np.abs(far.coef_1_ - exact.coef_1_).max() > 1e-3
 
 
-def test_many_units_tend_to_the_kernel() -> None:
+def test_many_units_tend_to_infinitely_many() -> None:
     X, y, _ = make_hierarchical_polynomial(120, 3, random_state=3)
-    kernel = SphereKernel(X, 3, False, algebra("numpy"))
-    V = np.random.default_rng(0).standard_normal((400_000, 3))
-    V /= np.linalg.norm(V, axis=1, keepdims=True)
-    phi = algebra("numpy").polynomial(X[:6] @ V.T, 3)
-    drawn, scale = phi @ phi.T / len(V), np.abs(phi @ phi.T / len(V)).max()
-    assert_allclose(kernel.kernel(X[:6], X[:6]), drawn, atol=0.01 * scale)
     options = {"weight_decay": (1e-2, 1e-3), "random_state": 0}
-    limit = HierarchicalPolynomialRegressor(n_features_1=math.inf, **options).fit(X, y)
-    gaps = []
-    for width in (100, 10_000):
-        model = HierarchicalPolynomialRegressor(n_features_1=width, **options).fit(X, y)
-        gaps.append(np.abs(model.feature_transform(X) - limit.feature_transform(X)).max())
-    assert gaps[1] < 0.2 < gaps[0] or gaps[1] < gaps[0] / 3
+    limit = HierarchicalPolynomialRegressor(n_features_1=math.inf, **options).fit(X, y).feature_transform(X)
+    widths = (100, 40_000)
+    fits = (HierarchicalPolynomialRegressor(n_features_1=width, **options).fit(X, y) for width in widths)
+    few, many = (np.abs(fit.feature_transform(X) - limit).max() for fit in fits)
+    assert many < 0.02
+    assert many < few / 3
 
 
-def test_the_kernel_does_not_see_a_rotation() -> None:
-    X, _, _ = make_hierarchical_polynomial(30, 5, random_state=3)
-    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
-    kernel = SphereKernel(X, 4, False, algebra("numpy"))
-    assert_allclose(kernel.kernel(X @ Q, X @ Q), kernel.kernel(X, X), rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("decay", [1e-2, "auto"])
+def test_infinitely_many_units_by_samples_or_by_monomials(center: bool, decay: float | str) -> None:
+    """150 samples of stage 1 and 20 monomials: what the regressor computes by monomials is the kernel's."""
+    X, y, _ = make_hierarchical_polynomial(200, 3, 3, random_state=0)
+    options = {"n_features_1": math.inf, "degree": 3, "weight_decay": (decay, 1e-3), "random_state": 0}
+    model = HierarchicalPolynomialRegressor(**options, center=center).fit(X, y)
+    assert model.samples_ is None
+    assert model.coef_1_.shape == (20,)
+    order = np.random.RandomState(0).permutation(200)[:150]
+    first, numpy = model.scaler_.transform(X)[order], algebra("numpy")
+    sample = Sample(first, y[order] - y[order].mean(), np.full(150, 1 / 150), 120)
+    kernel = InfiniteUnits(first, 3, center, numpy)
+    fitted = kernel.fit(sample, decay, None)
+    assert fitted.decay == model.weight_decay_[0]
+    values = kernel.value(first, fitted.coefficients)
+    assert_allclose((values - values.mean()) / values.std(), model.feature_transform(X[order]), atol=1e-6)
+    assert_allclose(kernel.polynomial(fitted.coefficients), model.coef_1_, atol=1e-6)
+
+
+def test_more_monomials_than_samples_keep_the_samples() -> None:
+    X, y, _ = make_hierarchical_polynomial(200, 20, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 200 samples are too few for 20 dimensions
+        model = HierarchicalPolynomialRegressor(n_features_1=math.inf, random_state=0).fit(X, y)
+    assert model.samples_.shape == (150, 20)
+    assert model.coef_1_.shape == (150,)
+    assert len(model.feature_polynomial()) == 231
+
+
+@pytest.mark.parametrize("width", [7, 50, math.inf])
+def test_the_feature_as_a_polynomial(small: Data, width: float) -> None:
+    X, y, _ = small
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = HierarchicalPolynomialRegressor(n_features_1=width, random_state=0).fit(frame, y)
+    polynomial = model.feature_polynomial()
+    assert list(polynomial.values()) == sorted(polynomial.values(), key=abs, reverse=True)
+    monomials = (
+        PolynomialFeatures(2)
+        .set_output(transform="pandas")
+        .fit_transform(pd.DataFrame(model.scaler_.transform(X), columns=frame.columns))
+    )
+    assert set(polynomial) == set(monomials.columns)
+    assert_allclose(monomials[list(polynomial)] @ np.array(list(polynomial.values())), model.feature_transform(frame))
+
+
+def test_a_feature_of_few_variables_is_found_by_name() -> None:
+    X, _, _ = make_hierarchical_polynomial(2000, 6, random_state=0)
+    p = X[:, 0] * X[:, 1]
+    model = HierarchicalPolynomialRegressor(random_state=0).fit(X, p + 0.3 * p**2)
+    name, value = next(iter(model.feature_polynomial().items()))
+    assert name == "x0 x1"
+    assert abs(value) > 0.8
 
 
 def test_units_of_features_and_target_do_not_matter(small: Data) -> None:

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose
 
 from normkit.data import polynomial_feature
 from normkit.data.hierarchical_polynomial import LINKS
-from normkit.estimators._first_stage import RandomUnits
 from normkit.estimators._layerwise import Descent, Problem, Sample, by_samples, problem_of
 from normkit.estimators._layerwise_algebra import Algebra, algebra
+from normkit.estimators._random_units import RandomUnits
 from normkit.nn import LayerwiseThreeLayer
 from tests.golden.conftest import Golden
 
@@ -57,6 +57,18 @@ def test_first_stage_step_by_step_from_the_samples(golden: Golden, by: Algebra) 
         descent = Descent(int(steps), float(golden["eta1"]))
         beta, _ = by_samples(kernel, sample, float(golden["xi1"]), by, descent)
         _close(by.numpy(units.hidden(X).T @ beta), wanted)
+
+
+def test_first_stage_as_the_regressor_computes_it(golden: Golden, by: Algebra) -> None:
+    """By whichever of units, monomials and samples are fewest."""
+    units, X = _units(golden, by), by.array(golden["X1"])
+    weight = by.array(np.full(len(X), 1 / len(X)))
+    sample, decay = Sample(X, by.array(golden["y1"]), weight, len(X) - 1), float(golden["xi1"])
+    _close(by.numpy(units.fit(sample, decay, None).coefficients), golden["u_exact"])
+    for steps, wanted in zip(golden["u_step_index"], golden["u_steps"], strict=True):
+        _close(by.numpy(units.fit(sample, decay, Descent(int(steps), float(golden["eta1"]))).coefficients), wanted)
+    exact = by.array(golden["u_exact"])
+    _close(by.numpy(units.value(by.array(golden["Xt"]), exact)), golden["stage1_t"])
 
 
 def test_second_stage(golden: Golden, by: Algebra) -> None:

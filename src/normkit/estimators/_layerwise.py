@@ -56,6 +56,14 @@ class Sample:
     cut: int
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """ĝ as fitted: its coefficients, and the decay that was taken."""
+
+    coefficients: Any
+    decay: float
+
+
 def blocks(rows: int, width: int) -> Iterator[slice]:
     """`rows` in slices, so that a block of `width` columns stays small."""
     size = max(1, _ENTRIES // max(width, 1))
@@ -73,17 +81,29 @@ def problem_of(features: Callable[[Any], Any], X: Any, y: Any, weight: Any, widt
 
 
 def by_features(
-    features: Callable[[Any], Any], sample: Sample, width: int, decay: float | str, algebra: Algebra, descent: Any
+    features: Callable[[Any], Any],
+    sample: Sample,
+    width: int,
+    decay: float | str,
+    algebra: Algebra,
+    descent: Any,
+    mix: Any = None,
 ) -> tuple[Any, float]:
-    """x (width,) of the whole sample, and the decay, "auto" being chosen on the sample's last part."""
+    """x (width,) of the whole sample, and the decay, "auto" being chosen on the sample's last part.
+
+    With `mix`, R, the features are those given times Rᵀ.
+    """
     fit, rest = slice(sample.cut), slice(sample.cut, None)
     parts = [
         problem_of(features, sample.X[part], sample.y[part], sample.weight[part], width, algebra)
         for part in (fit, rest)
     ]
+    if mix is not None:
+        parts = [Problem(mix @ part.matrix @ mix.T, mix @ part.right) for part in parts]
     if isinstance(decay, str):
         share = float(sample.weight[fit].sum())  # the trial's weights sum to that: as if to 1, with so much less decay
         every = algebra.columns([parts[0].minimum(each * share, algebra) for each in DECAYS])
+        every = every if mix is None else mix.T @ every
         held = sample.X[rest]
         guesses = algebra.rows([features(held[rows]) @ every for rows in blocks(len(held), width)])
         decay = _best(guesses, sample)
@@ -115,6 +135,14 @@ def by_samples(
         decay = _best(guesses, sample)
     beta = root * whole.minimum(decay, algebra, descent)
     return beta - sample.weight * beta.sum() if center else beta, decay
+
+
+def centred(features: Callable[[Any], Any], sample: Sample, width: int, center: bool) -> Callable[[Any], Any]:
+    """The features minus their weighted mean over the sample, if they are to be centred."""
+    if not center:
+        return features
+    mean = sum(sample.weight[rows] @ features(sample.X[rows]) for rows in blocks(len(sample.X), width))
+    return lambda X: features(X) - mean
 
 
 def _best(guesses: Any, sample: Sample) -> float:

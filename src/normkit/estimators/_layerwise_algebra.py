@@ -53,6 +53,11 @@ class NumpyAlgebra:
         shifted[np.diag_indices_from(shifted)] += shift
         return np.asarray(cho_solve(cho_factor(shifted, overwrite_a=True, check_finite=False), right))
 
+    def qr(self, matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Q with orthonormal columns and R of a tall matrix."""
+        Q, R = np.linalg.qr(matrix)
+        return Q, R
+
     def own(self, parts: Iterator[slice]) -> Iterator[slice]:
         """The parts of a sum that this process adds up: all."""
         return parts
@@ -105,6 +110,11 @@ class TorchAlgebra:
         shifted = matrix.clone()
         shifted.diagonal().add_(shift)
         return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(shifted))[:, 0]
+
+    def qr(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """Q with orthonormal columns and R of a tall matrix."""
+        Q, R = torch.linalg.qr(matrix)
+        return Q, R
 
     def own(self, parts: Iterator[slice]) -> Iterator[slice]:
         """The parts of a sum that this rank adds up."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from normkit.estimators._monomials import count
+
 if TYPE_CHECKING:
     from normkit.nn import LayerwiseThreeLayer
 
@@ -36,9 +38,12 @@ def check_options(estimator: Any) -> None:
 
 def check_memory(samples: int, d: int, degree: int, width: int | float) -> None:
     """Raise ValueError where the matrices of stage 1 do not fit into the machine's memory."""
-    fewer = min(samples, width)
-    # Two matrices of sums and a decomposition, or a kernel, its weighted copy and a decomposition; and V.
-    wanted = 8 * (3 * fewer**2 + (0 if width == math.inf else width * d))
+    terms = count(d, degree)
+    fewest = min(samples, width, terms)
+    # Two matrices of sums and a decomposition, or a kernel, its weighted copy and a decomposition; V, and the units as
+    # polynomials with their decomposition.
+    units = 0 if width == math.inf else width * (d + (3 * terms if terms == fewest else 0))
+    wanted = 8 * (3 * fewest**2 + units)
     if wanted > (there := _memory()):
         raise ValueError(
             f"n_features = {d}, degree = {degree}: {width:,.0f} random features on {samples:,} samples need "

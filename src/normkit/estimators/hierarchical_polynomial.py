@@ -16,11 +16,13 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from normkit.estimators._first_stage import RandomUnits, SphereKernel
+from normkit.estimators._infinite_units import InfiniteUnits
 from normkit.estimators._layerwise import Descent, Problem, Sample
 from normkit.estimators._layerwise_algebra import algebra
 from normkit.estimators._layerwise_options import check_memory, check_options
 from normkit.estimators._layerwise_report import LayerwiseReport
+from normkit.estimators._monomials import count, names
+from normkit.estimators._random_units import RandomUnits
 
 if TYPE_CHECKING:
     from normkit.nn import LayerwiseThreeLayer
@@ -44,7 +46,7 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
     Args:
         degree: k, the degree of the hidden feature.
         n_features_1: m₂, random polynomial units of the first stage; None is 3 d^k, `math.inf` the kernel that they
-            tend to, exact and for up to about 10⁴ samples.
+            tend to, computed exactly.
         n_features_2: m₁, random ReLUs of the link.
         split: share of the samples, in random order, for stage 1; the others are for stage 2.
         solver: "exact", or "gd", the paper's gradient descent from 0.
@@ -63,7 +65,8 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
 
     Attributes:
         directions_: V (m₂, d). signs_, offsets_: a and b (m₁,).
-        coef_1_: u (m₂,), or β of the `samples_` with infinite width. coef_2_: c (m₁,).
+        coef_1_: u (m₂,); with infinite width of the C(d+k, k) monomials, or of the `samples_` where these are fewer.
+        coef_2_: c (m₁,).
         feature_mean_, feature_std_: of ĝ over the first stage's sample.
         intercept_: mean of y there, less that of ĝ with `center`.
         weight_decay_: ξ of both stages as taken.
@@ -151,6 +154,20 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
         bend = self._bends(z.ravel()) @ self.coef_2_
         return self.intercept_ + self.feature_mean_ + self.feature_std_ * z + bend.reshape(z.shape)
 
+    def feature_polynomial(self) -> dict[str, float]:
+        """ĝ° as {monomial: coefficient} in the standardised features, the largest coefficients first.
+
+        Monomials are named as by scikit-learn's `PolynomialFeatures`: `1`, `a`, `a^2`, `a b`.
+        """
+        check_is_fitted(self)
+        stage = self._stage()
+        w = self._algebra.numpy(stage.polynomial(self._algebra.array(self.coef_1_))) / self.feature_std_
+        w[0] -= self.feature_mean_ / self.feature_std_
+        features = getattr(self, "feature_names_in_", [f"x{which}" for which in range(self.n_features_in_)])
+        order = np.argsort(-np.abs(w))
+        every = names(list(features), self.degree)
+        return {every[which]: float(w[which]) for which in order}
+
     def to_torch(self) -> "LayerwiseThreeLayer":
         """The fitted network as a `normkit.nn.LayerwiseThreeLayer` in float64, which takes features as they come.
 
@@ -196,9 +213,10 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
     def _descent(self, stage: int) -> Descent | None:
         return None if self.solver == "exact" else Descent(self.n_iter[stage], self.step_size[stage])
 
-    def _stage(self) -> RandomUnits | SphereKernel:
+    def _stage(self) -> RandomUnits | InfiniteUnits:
         if self.n_features_1 == math.inf:
-            return SphereKernel(self._algebra.array(self.samples_), self.degree, bool(self.center), self._algebra)
+            samples = None if self.samples_ is None else self._algebra.array(self.samples_)
+            return InfiniteUnits(samples, self.degree, bool(self.center), self._algebra)
         return RandomUnits(self._algebra.array(self.directions_), self.degree, bool(self.center), self._algebra)
 
     def _fit_feature(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> None:
@@ -206,7 +224,7 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
         weight = weight / weight.sum()
         mean = float(weight @ y)
         if self.n_features_1 == math.inf:
-            self.samples_ = X
+            self.samples_ = X if len(X) < count(X.shape[1], self.degree) else None
         array, cut = self._algebra.array, len(X) - max(1, int(_HELD_OUT * len(X)))
         sample = Sample(array(X), array(y - mean), array(weight), cut)
         fitted = self._stage().fit(sample, self.weight_decay[0], self._descent(0))
