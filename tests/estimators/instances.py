@@ -11,6 +11,9 @@ from normkit.estimators import HierarchicalPolynomialRegressor
 INSTANCES: tuple[BaseEstimator, ...] = (
     HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
 )
+from normkit.estimators import NormalizedLogisticRegression
+
+INSTANCES: tuple[BaseEstimator, ...] = (NormalizedLogisticRegression(max_iter=100),)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
