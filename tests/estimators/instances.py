@@ -6,14 +6,12 @@ small enough for the whole of `check_estimator`.
 
 from sklearn.base import BaseEstimator
 
-from normkit.estimators import HierarchicalPolynomialRegressor
+from normkit.estimators import HierarchicalPolynomialRegressor, NormalizedLogisticRegression
 
 INSTANCES: tuple[BaseEstimator, ...] = (
     HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
+    NormalizedLogisticRegression(max_iter=100),
 )
-from normkit.estimators import NormalizedLogisticRegression
-
-INSTANCES: tuple[BaseEstimator, ...] = (NormalizedLogisticRegression(max_iter=100),)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {

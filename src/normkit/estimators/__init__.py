@@ -5,25 +5,23 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 """
 
 from normkit.estimators.hierarchical_polynomial import HierarchicalPolynomialRegressor
-from normkit.estimators.one_shot import kernel_ridge, two_layer_network
-from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
-
-__all__ = [
-    "HierarchicalPolynomialRegressor",
-    "SampleComplexity",
-    "kernel_ridge",
-    "sample_complexity_report",
-    "two_layer_network",
 from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
 from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
+from normkit.estimators.one_shot import kernel_ridge, two_layer_network
+from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
 from normkit.estimators.separability import Separability, margin, separability_report
 
 __all__ = [
+    "HierarchicalPolynomialRegressor",
     "NormalizedLogisticRegression",
+    "SampleComplexity",
     "Separability",
     "iterates",
     "iteration_bound",
+    "kernel_ridge",
     "logistic_step",
     "margin",
+    "sample_complexity_report",
     "separability_report",
+    "two_layer_network",
 ]
