@@ -71,7 +71,7 @@ class Chosen(nn.Module):
 
 
 class OneChannel(nn.Module):
-    """One channel of all positions, as many as there are channels: what a map reads is no longer the norm's last axis."""
+    """A map reads one channel of all positions, which are as many as the channels: not the last axis of the norm."""
 
     def __init__(self) -> None:
         super().__init__()

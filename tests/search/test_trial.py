@@ -87,7 +87,7 @@ def test_data_of_another_shape_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=said):
             Task.of(train, val)
-    with pytest.raises(ValueError, match="train: labels must be whole numbers 0, 1, …; got float64, the least 0.5"):
+    with pytest.raises(ValueError, match=r"train: labels .*; got float64, the least 0\.5"):
         Task(x.numpy(), y.double().numpy() + 0.5, x.numpy(), y.long().numpy())
     with pytest.raises(ValueError, match="seed is -1: it must be 0 or more"):
         Task.held_out(torch.zeros(9, 1, 8, 8), torch.zeros(9), seed=-1)

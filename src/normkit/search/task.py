@@ -43,8 +43,8 @@ class Task:
             _check(name, x, y)
         if self.x_train.shape[1:] != self.x_val.shape[1:]:
             raise ValueError(
-                f"train has images (channels, height, width) = {self.x_train.shape[1:]} and val {self.x_val.shape[1:]}: "
-                "they must be alike"
+                f"train has images (channels, height, width) = {self.x_train.shape[1:]} and val "
+                f"{self.x_val.shape[1:]}: they must be alike"
             )
 
     @staticmethod
