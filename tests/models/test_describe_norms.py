@@ -177,6 +177,8 @@ class Gain(nn.Module):
 
 WRITTEN = {
     "root mean square": lambda x: x * (x.float() ** 2).mean(-1, keepdim=True).add(1e-6).rsqrt().to(x.dtype),
+    "gain first": lambda x: 2 * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6),
+    "gain first, centred": lambda x: 2 * (x - x.mean(-1, keepdim=True)) * x.var(-1, keepdim=True).add(1e-6).rsqrt(),
     "power": lambda x: x / (x.square().mean(-1, keepdim=True) + 1e-6) ** 0.5,
     "length": lambda x: x / x.norm(dim=-1, keepdim=True),
     "centred": lambda x: (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + 1e-5) * 2 + 1,

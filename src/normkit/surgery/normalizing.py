@@ -69,20 +69,25 @@ def _is_root_of_a_mean(steps: Sequence[Step], before: list[int], start: int, end
 
 
 def _uncentred(steps: Sequence[Step], before: list[int], index: int) -> int:
-    """An activation behind casts and behind the subtraction of its mean."""
-    step = _uncast(steps, index)
+    """An activation behind casts, a gain and the subtraction of its mean."""
+    step = _unscaled(steps, index)
     if step.name in _DIFFERENCES and len(step.reads) == 2:
-        value, mean = _uncast(steps, step.reads[0]), steps[step.reads[1]]
+        value, mean = _unscaled(steps, step.reads[0]), steps[step.reads[1]]
         if before[mean.index] >> value.index & 1 and _size(mean) < _size(value):
             return value.index
     return step.index
 
 
-def _uncast(steps: Sequence[Step], index: int) -> Step:
+def _unscaled(steps: Sequence[Step], index: int) -> Step:
+    """The step behind casts and gains (products with what is no activation)."""
     step = steps[index]
-    while step.kind == "function" and step.name in _CASTS and step.reads:
+    while step.kind == "function" and step.reads and _is_cast_or_gain(step):
         step = steps[step.reads[0]]
     return step
+
+
+def _is_cast_or_gain(step: Step) -> bool:
+    return step.name in _CASTS or (step.name in _PRODUCTS | _QUOTIENTS and len(step.reads) == 1)
 
 
 def _last(steps: Sequence[Step], index: int) -> int:
