@@ -242,7 +242,7 @@ def _show(records: Records, show: Show) -> None:
         axes.set(xlabel="samples, n/d²", ylabel="error, of the target's variance")
         axes.legend()
 
-    caption = "Sample complexity: over n/d² the layer-wise curves of all d are one, the kernel's move right with d"
+    caption = "Sample complexity: at equal n/d² the layer-wise error does not grow with d; the kernel falls ever later"
     show.figure(draw, caption=caption, alt="The error of the layer-wise network falls with n/d², whatever d is")
 
 
