@@ -20,7 +20,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "mip",
             "normalized-lr",
             "partial-correlation",
-            "self-distillation",
             "stain-foundation",
             "unmix-tns",
             "weight-compander",

@@ -4,4 +4,8 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
-__all__: list[str] = []
+from normkit.estimators.self_distilled_kernel_classifier import SelfDistilledKernelClassifier
+from normkit.estimators.self_distilled_kernel_ridge import SelfDistilledKernelRidge
+from normkit.losses import optimal_alpha
+
+__all__ = ["SelfDistilledKernelClassifier", "SelfDistilledKernelRidge", "optimal_alpha"]
