@@ -80,9 +80,10 @@ class SelfDistilled(BaseEstimator):
         self._map, self._rounds, self._limit = learned.map, learned.coefficients, learned.limit
         self.dual_coef_ = learned.coefficients[-1]
         self.alphas_ = learned.alphas
-        self.val_losses_ = learned.losses
+        self.val_losses_: Any = learned.losses
         self.n_rounds_ = math.inf if self.n_rounds == "inf" else len(learned.alphas)
-        self.eigenvalues_, self.shrinkage_ = learned.eigenvalues, learned.shrinkage
+        self.eigenvalues_: Any = learned.eigenvalues
+        self.shrinkage_: Any = learned.shrinkage
         self.degrees_of_freedom_ = None if learned.shrinkage is None else learned.shrinkage.sum(axis=1)
         with np.errstate(divide="ignore"):
             self.effective_ridge_ = np.where(learned.alphas > 0, self.lam / np.maximum(learned.alphas, 0), np.inf)
