@@ -105,7 +105,7 @@ class SelfDistilledKernelClassifier(ClassifierMixin, SelfDistilled):
     def _held(self, X: Any, y: Any, sample_weight: Any) -> Samples:
         X, y = validate_data(self, X, y, accept_sparse=self._sparse, dtype=np.float64, reset=False)
         y = column_or_1d(y)
-        if strange := sorted(set(np.unique(y)) - set(self.classes_)):
+        if strange := np.setdiff1d(y, self.classes_).tolist():
             raise ValueError(f"y_val holds the label {strange[0]!r}, which does not occur in y")
         return Samples(X, self._targets(np.searchsorted(self.classes_, y)), weight_roots(sample_weight, X))
 
