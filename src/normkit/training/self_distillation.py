@@ -120,16 +120,15 @@ def self_distill(
     share = _share(alpha, ground_truth_weight)
     _check(rounds, loss, options)
     if out is not None:
-        _claim(
-            Path(out),
-            {
-                "alpha": "estimate" if share is None else share,
-                "loss": loss,
-                "temperature": temperature,
-                "regularization": regularization,
-                "seed": seed,
-            },
-        )
+        settings = {
+            "alpha": "estimate" if share is None else share,
+            "loss": loss,
+            "temperature": temperature,
+            "regularization": regularization,
+            "seed": seed,
+        }
+        plain = {name: value for name, value in options.items() if isinstance(value, (int, float, str))}
+        _claim(Path(out), settings | plain)
     work = _Work(make_model, train_loader, loss, temperature, regularization, forward, optimizer, seed, out, options)
     done = SelfDistillation()
     for number in range(1, rounds + 1):
