@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.model_selection import train_test_split
 
 from normkit.estimators import SelfDistilledKernelRidge, _kernel_map
 
@@ -275,6 +276,7 @@ def test_negative_alpha_has_no_limit() -> None:
         ({"alpha": [1, -0.1, 0, 0]}, "alpha is -0.1: the weight of the ground truth"),
         ({"alpha": float("nan"), "clip": False}, "alpha is nan"),
         ({"alpha": "best"}, "alpha is 'best': it must be a number, a sequence of numbers or 'optimal'"),
+        ({"alpha": None}, "alpha is None: it must be a number, a sequence of numbers or 'optimal'"),
         ({"alpha": [0.1, 0.2]}, "alpha holds 2 numbers and n_rounds is 4: give one number a round"),
         ({"alpha": "optimal", "n_rounds": "inf"}, "n_rounds='inf' needs one alpha"),
         ({"alpha": -0.1, "clip": False, "n_rounds": "inf"}, "alpha is -0.1"),
@@ -305,6 +307,9 @@ def test_too_few_validation_samples_are_named() -> None:
         fitted(alpha="optimal", held={"X_val": X_NEW[:1], "y_val": Y_NEW[:1]})
     with pytest.raises(ValueError, match="belong together"):
         fitted(held={"X_val": X_NEW})
+    train, _ = train_test_split(np.arange(40), test_size=8, random_state=0)
+    with pytest.raises(ValueError, match="every validation sample has weight 0"):
+        fitted(alpha="optimal", weights=np.isin(np.arange(40), train).astype(float))
 
 
 def test_torchs_default_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """One fit of a self-distilled kernel machine: split, factorize, distil, and fit again on all samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ MOST_ROUNDS = 100
 """Where the validation loss decides how many: rounds converge long before."""
 
 EIGEN_SAMPLES = 2000
-"""Up to here an eigendecomposition takes seconds and is taken unasked; a Cholesky factor costs a twentieth of it."""
+"""Up to here an eigendecomposition takes seconds and is taken unasked; a Cholesky factor costs several times less."""
 
 WORTH = 1e-4
 """A round that improves the validation loss by less than this share is not worth having."""
@@ -132,8 +133,12 @@ class _Machine:
         """All rounds that were asked for, or the best of them."""
         settings, best = self.settings, self.settings.rounds == "best"
         count = settings.rounds if isinstance(settings.rounds, int) else len(settings.alphas or ()) or MOST_ROUNDS
-        judge = self._left_out() if held is None and settings.judged else None if held is None else self._held(held)
-        stop = (lambda losses: len(losses) > 1 and losses[-1] > (1 - WORTH) * losses[-2]) if best else _never
+        judge: Held | LeftOut | None = None
+        if held is not None:
+            judge = self._held(held)
+        elif settings.judged:
+            judge = self._left_out()
+        stop = _not_worth_it if best else _never
         found = distill(self.system, self.targets, count, settings.alphas, clip=settings.clip, judge=judge, stop=stop)
         if best and found.losses is not None:
             kept = int(np.argmin(found.losses)) + 1
@@ -158,12 +163,11 @@ class _Machine:
         return settings.alphas[0] if settings.rounds == "inf" and settings.alphas else 0.0
 
     def _eigen(self) -> bool:
-        left_out = self.settings.judged and self.settings.validation == "loo"
-        return (
-            self.settings.eigen
-            if self.settings.eigen is not None
-            else (left_out or self.samples.X.shape[0] <= EIGEN_SAMPLES)
-        )
+        settings = self.settings
+        if settings.eigen is not None:
+            return settings.eigen
+        left_out = settings.judged and settings.validation == "loo"
+        return left_out or self.samples.X.shape[0] <= EIGEN_SAMPLES
 
     def _limit(self, share: float) -> Array | None:
         if share < 0 or not isinstance(self.system, Spectral):
@@ -178,6 +182,8 @@ class _Machine:
         return found if root is None or isinstance(self.map, NystroemFeatures) else found * root[:, None]
 
     def _held(self, held: Samples) -> Held:
+        if held.weight == 0:
+            raise ValueError("every validation sample has weight 0: none is left to judge by")
         rows, root = self.map(held.X), self.samples.root
         if root is not None and isinstance(self.map, KernelValues):
             rows = rows * root
@@ -228,5 +234,9 @@ def _split(samples: Samples, settings: Settings, strata: Any) -> tuple[Samples, 
     return samples.part(train), samples.part(val)
 
 
-def _never(losses: Any) -> bool:
+def _not_worth_it(losses: Sequence[float]) -> bool:
+    return len(losses) > 1 and losses[-1] > (1 - WORTH) * losses[-2]
+
+
+def _never(losses: Sequence[float]) -> bool:
     return False

@@ -1,7 +1,7 @@
 """Ridge regression that is solved again and again for other targets: one factorization, then a product each.
 
 `Spectral` keeps the eigendecomposition and works in the eigenbasis, where a solution costs O(n·c) and the shrinkage of
-every direction is seen; `Factored` keeps a Cholesky factor, an order of magnitude cheaper to make and without them.
+every direction is seen; `Factored` keeps a Cholesky factor, several times cheaper to make and without them.
 """
 
 from dataclasses import dataclass

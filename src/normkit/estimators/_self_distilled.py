@@ -188,6 +188,8 @@ def _alphas(given: Any, rounds: int | str, clip: bool) -> tuple[float, ...] | No
             raise ValueError("n_rounds='inf' needs one alpha for all rounds: the limit has the ridge lam / alpha")
         return None
     several = isinstance(given, (Sequence, np.ndarray))
+    if not several and not _is_number(given):
+        raise ValueError(f"alpha is {given!r}: it must be a number, a sequence of numbers or 'optimal'")
     found = tuple(float(each) for each in given) if several else (float(given),)
     for each in found:
         if not math.isfinite(each) or (not 0 <= each <= 1 and (clip or rounds == "inf")):

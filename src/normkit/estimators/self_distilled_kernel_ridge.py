@@ -42,7 +42,7 @@ class SelfDistilledKernelRidge(RegressorMixin, SelfDistilled):
         clip: keep α in [0, 1]; False allows the negative α that shrinks more than the teacher does.
         random_state: of the split and of the Nyström samples.
         n_components: Nyström samples m, or None for the exact kernel.
-        solver: "eigen", which also gives `eigenvalues_`, `shrinkage_` and the limit; "cholesky", about 20 times
+        solver: "eigen", which also gives `eigenvalues_`, `shrinkage_` and the limit; "cholesky", several times
             faster; "auto" takes "eigen" up to 2000 samples.
         backend: "numpy" or "torch", which factorizes on `device` (default: the GPU where there is one), in float64.
         device: a torch device.
