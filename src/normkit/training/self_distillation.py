@@ -78,7 +78,7 @@ def self_distill(
     train_loader: Iterable[Any],
     val_loader: Iterable[Any],
     rounds: int = 3,
-    alpha: float | str | None = None,
+    alpha: float | str = "estimate",
     loss: str = "mse-softmax",
     temperature: float = 1.0,
     *,
@@ -100,8 +100,8 @@ def self_distill(
             for each training.
         val_loader: batches with labels that no training sees; its order does not matter.
         rounds: how many rounds, the first model being round 1.
-        alpha: the weight of the ground truth in every round, or "estimate" (the default): found on the validation data
-            with one training more a round.
+        alpha: the weight of the ground truth in every round, or "estimate": found on the validation data with one
+            training more a round.
         loss: "mse-softmax" or "ce-kl", the kinds of `normkit.losses.distillation_loss`.
         temperature: of the teacher's part of the loss.
         ground_truth_weight: `alpha` under the name that cannot be mistaken.
@@ -204,13 +204,11 @@ def _round(
     return work.train(teacher, weight, f"round-{number}"), weight
 
 
-def _share(alpha: float | str | None, ground_truth_weight: float | str | None) -> float | None:
+def _share(alpha: float | str, ground_truth_weight: float | str | None) -> float | None:
     """α as a number, or None where it is to be estimated."""
-    if alpha is None and ground_truth_weight is None:
-        return None
-    if alpha is not None and ground_truth_weight is not None:
+    if alpha != "estimate" and ground_truth_weight is not None:
         raise ValueError("alpha and ground_truth_weight are two names of one weight: give one of them")
-    given = ground_truth_weight if alpha is None else alpha
+    given = alpha if ground_truth_weight is None else ground_truth_weight
     if isinstance(given, str):
         if given != "estimate":
             raise ValueError(f"alpha is {given!r}: it must be a number from 0 to 1 or 'estimate'")
