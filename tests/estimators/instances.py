@@ -6,11 +6,16 @@ small enough for the whole of `check_estimator`.
 
 from sklearn.base import BaseEstimator
 
-from normkit.estimators import SelfDistilledKernelClassifier, SelfDistilledKernelRidge
+from normkit.estimators import (
+    NormalizedLogisticRegression,
+    SelfDistilledKernelClassifier,
+    SelfDistilledKernelRidge,
+)
 
 INSTANCES: tuple[BaseEstimator, ...] = (
-    SelfDistilledKernelRidge(lam=0.1, n_rounds=3, random_state=0),
+    NormalizedLogisticRegression(max_iter=100),
     SelfDistilledKernelClassifier(lam=0.1, n_rounds=3, random_state=0),
+    SelfDistilledKernelRidge(lam=0.1, n_rounds=3, random_state=0),
 )
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.

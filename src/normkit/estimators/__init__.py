@@ -4,8 +4,22 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
+from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
+from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
 from normkit.estimators.self_distilled_kernel_classifier import SelfDistilledKernelClassifier
 from normkit.estimators.self_distilled_kernel_ridge import SelfDistilledKernelRidge
+from normkit.estimators.separability import Separability, margin, separability_report
 from normkit.losses import optimal_alpha
 
-__all__ = ["SelfDistilledKernelClassifier", "SelfDistilledKernelRidge", "optimal_alpha"]
+__all__ = [
+    "NormalizedLogisticRegression",
+    "SelfDistilledKernelClassifier",
+    "SelfDistilledKernelRidge",
+    "Separability",
+    "iterates",
+    "iteration_bound",
+    "logistic_step",
+    "margin",
+    "optimal_alpha",
+    "separability_report",
+]
