@@ -1,5 +1,6 @@
 """Normalised logistic descent: ends, weights, sparse and frames, records, and what is refused."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -136,13 +137,54 @@ def test_extreme_margins_stay_finite() -> None:
     assert np.isfinite(found.coef_).all()
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_float32_samples_are_never_copied(device: str | None, kind: type) -> None:
+    """A step's two products are in the type of the samples; what is right is judged by the same products."""
+    if device and kind is sparse.csr_array:
+        pytest.skip("sparse samples are computed by numpy")
+    A, y = separable(9, n=4000, d=300)
+    narrow = kind(A.astype(np.float32))
+    found = NormalizedLogisticRegression(1.0, max_iter=3, device=device)
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found.fit(narrow, y)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * A.size
+    assert found.coef_.dtype == np.float64
+    ended = NormalizedLogisticRegression(device=device).fit(narrow[:100], y[:100])
+    assert (ended.predict(narrow[:100]) == y[:100]).all()
+
+
+def test_the_warning_counts_what_the_kept_parameters_have_wrong() -> None:
+    """Of several problems each keeps its own best; the one with the most wrong is named."""
+    X, y = load_digits(n_class=3, return_X_y=True)
+    y = np.where(np.arange(len(y)) % 11 == 0, 2, y)
+    for steps in (1, 5, 20):
+        with pytest.warns(ConvergenceWarning) as said:
+            found = NormalizedLogisticRegression(1.0, max_iter=steps).fit(X / 16, y)
+        wrong = ((found.decision_function(X / 16) > 0) != (y[:, None] == found.classes_)).sum(0).max()
+        assert str(said[0].message).startswith(f"{wrong} of {len(y)} samples are still wrong")
+
+
+def test_parameters_that_overflow_are_no_result() -> None:
+    A, y = separable(0)
+    for device in (None, "cpu"):
+        with pytest.raises(ValueError, match=r"overflowed in step 1 with step_size=1e\+200: take a smaller one"):
+            NormalizedLogisticRegression(1e200, device=device).fit(1e200 * A, y)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"step_size": 0.0}, "step_size must be positive and finite, got 0.0"),
         ({"step_size": np.inf}, "step_size must be positive and finite"),
         ({"method": "newton"}, "method must be one of normalized, plain, .* got 'newton'"),
+        ({"step_size": "large"}, "step_size must be positive and finite, got 'large'"),
         ({"max_iter": 0}, "max_iter must be a whole number from 1, got 0"),
+        ({"max_iter": None}, "max_iter must be a whole number from 1, got None"),
     ],
 )
 def test_parameters_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

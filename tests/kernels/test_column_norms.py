@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from normkit.functional.power_norm import POWER_NORM
+from normkit.functional.unified_norm import UNIFIED_NORM
 from normkit.kernels import disabled, native, native_columns
 from normkit.nn import PowerNorm, UnifiedNorm
 
@@ -189,3 +191,45 @@ def test_a_call_that_asks_for_nothing_or_lacks_numbers_is_refused() -> None:
         native_columns.forward(x)
     with pytest.raises(ValueError, match="dx needs coefficients of dy and of u"):
         native_columns.backward(x, x, torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "rows", "training", "ours"),
+    [
+        (PowerNorm, (1 << 14, 1), True, True),
+        (PowerNorm, ((1 << 14) + 1, 1), True, False),
+        (PowerNorm, (1 << 10, 1), False, True),
+        (PowerNorm, (33, 32, 1), False, False),
+        (PowerNorm, ((1 << 14) + 1, 2), True, True),
+        (UnifiedNorm, ((1 << 14) + 1, 3), True, False),
+        (UnifiedNorm, ((1 << 14) + 1, 4), True, True),
+        (UnifiedNorm, ((1 << 14) + 1, 2), False, True),
+        (UnifiedNorm, ((1 << 10) + 1, 1), False, False),
+    ],
+)
+def test_many_rows_of_few_channels_are_left_to_torch(
+    make: Any, rows: tuple[int, ...], training: bool, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    kernel = {PowerNorm: POWER_NORM, UnifiedNorm: UNIFIED_NORM}[make].implementations["native"]
+    monkeypatch.setitem(vars(kernel), "function", lambda *args: called.append(args) or args[0])  # cached there
+    make(rows[-1]).train(training)(torch.randn(rows))
+    assert bool(called) is ours
+
+
+@pytest.mark.parametrize("make", [PowerNorm, UnifiedNorm])
+def test_a_layer_goes_on_where_the_other_way_left_it(make: Any) -> None:
+    """Batches of many rows and of few in turn give what the formulas give throughout."""
+    batches = [torch.randn(rows, 1) for rows in (20_000, 50, 20_000, 50, 50)]
+    states = []
+    for off in (False, True):
+        layer = make(1, warmup_iters=2)
+        for x in batches:
+            if off:
+                with disabled("native"):
+                    layer(x).sum().backward()
+            else:
+                layer(x).sum().backward()
+        states.append(layer.state_dict())
+    for name, mine in states[0].items():
+        torch.testing.assert_close(mine, states[1][name], atol=1e-5, rtol=1e-5)

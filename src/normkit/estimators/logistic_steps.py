@@ -29,9 +29,11 @@ def logistic_step(Z: Rows, theta: Theta, step_size: float, normalized: bool = Tr
         normalized: whether the weights add up to one, however few samples are wrong.
 
     Raises:
-        ValueError: a step size that is not positive and finite.
+        ValueError: a step size that is not positive and finite, no sample, or a θ of another length.
     """
     _check_step_size(step_size)
+    if Z.ndim != 2 or len(Z) == 0 or theta.shape != Z.shape[1:]:
+        raise ValueError(f"Z (n, d) of one sample at least and theta (d,) are wanted, got {Z.shape} and {theta.shape}")
     weights = METHODS["normalized" if normalized else "plain"](Z @ theta[:, None], np.ones((len(Z), 1)), step_size, 0)
     return theta + Z.T @ weights[:, 0]
 

@@ -7,7 +7,7 @@ Sizes", arXiv:2412.08424. No code of the author is public.
 import math
 import warnings
 from dataclasses import dataclass, field
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,9 @@ from normkit.estimators._separation import METHODS, log_sigmoid
 from normkit.estimators.separability import separability_report
 
 __all__ = ["NormalizedLogisticRegression"]
+
+_TYPES = (np.float64, np.float32)
+"""What samples may be made of; anything else becomes the first."""
 
 _JUDGED = 1 << 20
 """Numbers in a data set up to which a fit that has not ended says whether it could have."""
@@ -48,7 +51,9 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         keep_best: without an end, keep the parameters with which the most training samples were right (the earliest
             of these), else the last.
         record: keep accuracy, loss, gradient norm and number of wrong samples of every step in `history_`.
-        device: a torch device to compute on, in float64 (float32 on "mps"); None for numpy, which takes sparse input.
+        device: a torch device to compute on; None for numpy, which takes sparse input.
+
+    Samples in float32 stay so, and the two matrix products of a step with them; all else is float64 (float32 on "mps").
 
     Attributes:
         coef_: (1, features), or (classes, features) for more than two.
@@ -60,7 +65,8 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     Raises:
-        ValueError: in `fit`, a parameter out of its range, a single class, or numbers that are not finite.
+        ValueError: in `fit`, a parameter out of its range, a single class, numbers that are not finite, or a step that
+            overflows.
 
     Warns:
         ConvergenceWarning: some samples are still wrong after `max_iter` steps; it says whether the classes can be
@@ -89,11 +95,12 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NormalizedLogisticRegression":
         """Look for hyperplanes. A sample's weight counts it so many times; one of weight 0 is left out."""
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=_TYPES)
         self._check_parameters()
         check_classification_targets(y)
         count = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        X, y, count = X[count > 0], y[count > 0], count[count > 0]
+        if not (count > 0).all():
+            X, y, count = X[count > 0], y[count > 0], count[count > 0]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"fit needs samples of two classes or more, got one class: {self.classes_}")
@@ -101,7 +108,8 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         signs = np.where(codes[:, None] == problems, 1.0, -1.0)
         samples, signs, count = self._placed(X, signs, count[:, None])
         search = _Search(samples, signs, count, bool(self.fit_intercept))
-        search.run(self.method, float(self.step_size), int(self.max_iter), bool(self.record))
+        with np.errstate(over="ignore", invalid="ignore"):  # the search says what overflowed, and what to do
+            search.run(self.method, float(self.step_size), int(self.max_iter), bool(self.record))
         theta = search.best if self.keep_best else search.theta
         theta = np.asarray(theta.cpu() if isinstance(theta, torch.Tensor) else theta, dtype=np.float64).T
         self.coef_, self.intercept_ = theta[:, :-1].copy(), theta[:, -1].copy()
@@ -115,8 +123,8 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> NDArray[Any]:
         """x · θ, (samples,) for two classes, else (samples, classes). Its scale is arbitrary: it grows with γ."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        scores = X @ self.coef_.T + self.intercept_
+        X = validate_data(self, X, accept_sparse="csr", dtype=_TYPES, reset=False)
+        scores = (X @ self.coef_.T.astype(X.dtype)).astype(np.float64) + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -145,17 +153,19 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if not (isinstance(self.step_size, Real) and 0 < float(self.step_size) < math.inf):
-            raise ValueError(f"step_size must be positive and finite, got {self.step_size}")
-        if self.max_iter != int(self.max_iter) or self.max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number from 1, got {self.max_iter}")
+            raise ValueError(f"step_size must be positive and finite, got {self.step_size!r}")
+        if not (isinstance(self.max_iter, Integral) and int(self.max_iter) >= 1):
+            raise ValueError(f"max_iter must be a whole number from 1, got {self.max_iter!r}")
 
-    def _placed(self, *arrays: Any) -> tuple[Any, ...]:
+    def _placed(self, samples: Any, *others: Any) -> tuple[Any, ...]:
         if self.device is None:
-            return arrays
-        if sparse.issparse(arrays[0]):
+            return (samples, *others)
+        if sparse.issparse(samples):
             raise ValueError(f"sparse samples are computed by numpy: leave device None, got {self.device!r}")
-        dtype = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
-        return tuple(torch.as_tensor(each, dtype=dtype, device=self.device) for each in arrays)
+        narrow = torch.device(self.device).type == "mps" or samples.dtype == np.float32
+        placed = torch.as_tensor(samples, dtype=torch.float32 if narrow else torch.float64, device=self.device)
+        wide = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
+        return (placed, *(torch.as_tensor(each, dtype=wide, device=self.device) for each in others))
 
     def _warn(self, X: Any, y: NDArray[Any], search: "_Search") -> None:
         wrong = f"{search.fewest_wrong} of {X.shape[0]} samples are still wrong after max_iter={self.max_iter} steps"
@@ -186,6 +196,7 @@ class _Search:
         shape = (self.samples.shape[1] + 1, self.signs.shape[1])
         self.theta = self.signs.new_zeros(shape) if isinstance(self.signs, torch.Tensor) else np.zeros(shape)
         self.best, self._most = self.theta, self.theta[:1].sum(0) - 1.0
+        self._wrong = 0 * self._most
 
     def run(self, method: str, step_size: float, max_iter: int, record: bool) -> None:
         """Step until all is right; problems that are solved stand still."""
@@ -203,19 +214,25 @@ class _Search:
             step = weights(margins, self.count, step_size, self.steps)
             self.theta = self.theta + self._sum(step * self.signs * open_problems)
             self.steps += 1
+            if not math.isfinite(float((0 * self.theta).sum())):
+                raise ValueError(
+                    f"the parameters overflowed in step {self.steps} with step_size={step_size:g}: take a smaller one, "
+                    "or scale the features"
+                )
 
     @property
     def fewest_wrong(self) -> int:
         """Samples that the best parameters have on the wrong side, in the problem with the most."""
-        return self._wrong
+        return int(self._wrong.max())
 
     def _margins(self) -> Any:
-        return self.signs * (self.samples @ self.theta[:-1] + self.theta[-1:])
+        scores = _cast(self.samples @ _cast(self.theta[:-1], self.samples), self.theta)
+        return self.signs * (scores + self.theta[-1:])
 
     def _sum(self, weights: Any) -> Any:
         """Aᵀ w, with the intercept's row below."""
         last = weights.sum(0)[None] * float(self.intercept)
-        rows = self.samples.T @ weights
+        rows = _cast(self.samples.T @ _cast(weights, self.samples), weights)
         return torch.cat([rows, last]) if isinstance(weights, torch.Tensor) else np.vstack([rows, last])
 
     def _keep(self, right: Any) -> None:
@@ -225,7 +242,7 @@ class _Search:
             return
         where: Any = torch.where if isinstance(self.theta, torch.Tensor) else np.where
         self.best, self._most = where(better, self.theta, self.best), where(better, most, self._most)
-        self._wrong = int((~right).sum(0).max())
+        self._wrong = where(better, (~right).sum(0), self._wrong)
 
     def _record(self, margins: Any, right: Any) -> None:
         total = self.count.sum()
@@ -239,3 +256,8 @@ class _Search:
         }
         for name, values in figures.items():
             self.history.setdefault(name, []).append([float(value) for value in values])
+
+
+def _cast(array: Any, like: Any) -> Any:
+    """`array` in the type of `like`."""
+    return array.to(like.dtype) if isinstance(array, torch.Tensor) else array.astype(like.dtype, copy=False)

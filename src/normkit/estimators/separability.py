@@ -57,10 +57,16 @@ def margin(Z: Float[ndarray, "n d"]) -> float:
 
     It is the distance of 0 from the convex hull of the rows: min ‖Σ α_i z_i‖ over α ≥ 0 with Σ α = 1. A row of R in
     front of Zᵀ makes of that a least-squares problem with α ≥ 0 alone, whose solution is the same up to its length.
+    Below about 10⁻⁹ of the radius a margin cannot be told from none, and is 0.
 
     Args:
         Z: rows z_i = y_i a_i, the samples times their labels ±1.
+
+    Raises:
+        ValueError: no sample, or numbers that are not finite.
     """
+    if len(Z) == 0 or not np.isfinite(Z).all():
+        raise ValueError(f"the margin of finite numbers is asked for, one sample at least; got {_blemish(Z)}")
     radius = _radius(Z)
     if radius == 0 or not _separates(Z):
         return 0.0
@@ -84,7 +90,7 @@ def separability_report(
         fit_intercept: whether a constant column of ones belongs to the samples.
 
     Raises:
-        ValueError: not two classes, or numbers of samples and labels that differ.
+        ValueError: not two classes, numbers of samples and labels that differ, or samples that are not finite.
     """
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) != 2 or len(A) != len(y):
@@ -100,6 +106,10 @@ def separability_report(
     bounds = {name: iteration_bound(radius, mu, len(Z), step_size, name) for name in names}
     much_less = bounds["batch_perceptron"] > _TIGHTER * bounds["normalized"]
     return Separability(True, mu, radius, len(Z), share, bounds, "normalized" if share < _FEW or much_less else "plain")
+
+
+def _blemish(Z: ndarray) -> str:
+    return "no sample" if len(Z) == 0 else f"NaN or infinity in {int((~np.isfinite(Z)).any(1).sum())} of {len(Z)} rows"
 
 
 def _radius(Z: ndarray) -> float:

@@ -21,7 +21,7 @@ from normkit.kernels.reference import power_norm as reference
 from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.means import Reduce, mean, or_nan
 
-__all__ = ["WHY_NOT", "by_columns", "power_norm", "supports"]
+__all__ = ["WHY_NOT", "by_columns", "power_norm", "prefers", "supports"]
 
 WHY_NOT: str = native_columns.WHY_NOT
 
@@ -29,6 +29,11 @@ WHY_NOT: str = native_columns.WHY_NOT
 def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     """None if the native kernels can do this call, else the reason why not."""
     return differentiable.objection(input, args, native_columns.DTYPES)
+
+
+def prefers(op: str, input: Tensor, *args: Any) -> str | None:
+    """None, or why the formulas are quicker for a call that the kernels could do."""
+    return native_columns.too_narrow(input, training=bool(args[5]))
 
 
 def power_norm(

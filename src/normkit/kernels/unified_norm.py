@@ -16,7 +16,7 @@ from normkit.kernels.reference import unified_norm as reference
 from normkit.kernels.reference.means import Reduce
 from normkit.kernels.reference.unified_statistics import Step
 
-__all__ = ["WHY_NOT", "by_columns", "passes_of", "supports", "unified_norm"]
+__all__ = ["WHY_NOT", "by_columns", "passes_of", "prefers", "supports", "unified_norm"]
 
 WHY_NOT: str = native_columns.WHY_NOT
 
@@ -24,6 +24,12 @@ WHY_NOT: str = native_columns.WHY_NOT
 def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     """None if the native kernels can do this call, else the reason why not."""
     return differentiable.objection(input, args, native_columns.DTYPES)
+
+
+def prefers(op: str, input: Tensor, *args: Any) -> str | None:
+    """None, or why the formulas are quicker for a call that the kernels could do."""
+    training = bool(args[9])
+    return native_columns.too_narrow(input, training, 3 if training else 1)
 
 
 def unified_norm(

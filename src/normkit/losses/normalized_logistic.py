@@ -7,6 +7,8 @@ wrong as with all of them. Source: Tyurin 2025, arXiv:2412.08424, section 6, for
 work.
 """
 
+import math
+
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
@@ -20,8 +22,9 @@ class NormalizedLogisticLoss(nn.Module):
     """L = −Σ_i w_i y_i g_i with w_i = s_i / Σ s held constant, s_i = 1/(1 + e^{y_i g_i}). Experimental for networks.
 
     The value says nothing of progress, and is no mean of losses: it is there for its gradient. Where
-    `torch.distributed` runs, the weights are taken over the batches of all ranks, and each rank's part is multiplied by
-    their number, so that gradients averaged over ranks, as DistributedDataParallel does, are those of the joint batch.
+    `torch.distributed` runs, the weights are taken over the batches of all ranks (one of which may be empty), and each
+    rank's part is multiplied by their number, so that gradients averaged over ranks, as DistributedDataParallel does,
+    are those of the joint batch.
 
     Shape:
         logits: (batch,) or (batch, 1), any float dtype; computed in float32 or wider, also under autocast.
@@ -34,7 +37,7 @@ class NormalizedLogisticLoss(nn.Module):
         process_group: the ranks; None for all.
 
     Raises:
-        ValueError: logits of another shape, no sample, or targets with other values than those said.
+        ValueError: logits of another shape, no sample on any rank, or targets with other values than those said.
 
     Source: Tyurin 2025, arXiv:2412.08424.
     """
@@ -47,11 +50,13 @@ class NormalizedLogisticLoss(nn.Module):
 
     def forward(self, logits: Float[Tensor, "batch *one"], targets: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
         """The loss, for its gradient."""
-        if logits.ndim == 0 or logits.numel() != len(logits) or targets.numel() != len(logits) or not len(logits):
+        if logits.ndim == 0 or logits.numel() != len(logits) or targets.numel() != len(logits):
             raise ValueError(
                 "logits must be (batch,) or (batch, 1) with a target each, got "
                 f"{tuple(logits.shape)} and {tuple(targets.shape)}"
             )
+        if not len(logits) and self._ranks() == 1:
+            raise ValueError("the loss of no sample has no weights: leave empty batches out")
         with torch.autocast(logits.device.type, enabled=False):
             g = logits.reshape(-1)
             g = g if g.dtype is torch.float64 else g.float()
@@ -74,7 +79,7 @@ class NormalizedLogisticLoss(nn.Module):
 
     def _weights(self, logs: Tensor) -> Tensor:
         """s / Σ s over all ranks, of logarithms less the largest: every s itself may underflow."""
-        largest = logs.max()
+        largest = logs.max() if logs.numel() else logs.new_tensor(-math.inf)
         if self._ranks() > 1:
             dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.process_group)
         shares = (logs - largest).exp()

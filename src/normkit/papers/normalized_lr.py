@@ -15,6 +15,7 @@ from torch import Tensor
 from normkit import data
 from normkit.estimators import NormalizedLogisticRegression, iterates, iteration_bound, logistic_step, margin
 from normkit.papers import Context, Ledger, Paper, Records, Show
+from normkit.papers._normalized_lr_cost import judge_step_cost, step_cost
 
 __all__ = ["paper"]
 
@@ -71,6 +72,7 @@ def _with_ones(X: ndarray) -> ndarray:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=0.3)
+@paper.run(scale="full", minutes=0.3)
 def worst_case(ctx: Context) -> list[dict[str, Any]]:
     """Table 1, and how the counts grow with n."""
     n = ctx.pick(smoke=50, embedded=1000)
@@ -94,6 +96,7 @@ def _pair(low: int, high: int, kept: int | None) -> tuple[ndarray, ndarray]:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=2)
+@paper.run(scale="full", minutes=2)
 def digits(ctx: Context) -> list[dict[str, Any]]:
     """Steps on every pair of digits with the best of four step sizes, all samples and few of one class."""
     records = []
@@ -108,6 +111,7 @@ def digits(ctx: Context) -> list[dict[str, Any]]:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=0.3)
+@paper.run(scale="full", minutes=0.3)
 def peers(ctx: Context) -> list[dict[str, Any]]:
     """What scikit-learn's classifiers need on the same pairs: epochs of Perceptron, and whether all comes out right."""
     records = []
@@ -126,6 +130,7 @@ def _perceptron(X: ndarray, y: ndarray, epochs: int) -> bool:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=1)
+@paper.run(scale="full", minutes=1)
 def mnist(ctx: Context) -> list[dict[str, Any]]:
     """Steps on pairs of MNIST's digits, balanced and not."""
     if ctx.scale == "smoke":
@@ -147,6 +152,7 @@ def mnist(ctx: Context) -> list[dict[str, Any]]:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=0.5)
+@paper.run(scale="full", minutes=0.5)
 def progress(ctx: Context) -> list[dict[str, Any]]:
     """Plain descent on 3 against 8 with small and large steps: loss and accuracy on the way."""
     X, y = _pair(3, 8, None)
@@ -169,6 +175,7 @@ def progress(ctx: Context) -> list[dict[str, Any]]:
 
 @paper.run(scale="smoke", minutes=0.005)
 @paper.run(scale="embedded", minutes=0.3)
+@paper.run(scale="full", minutes=0.3)
 def theory(ctx: Context) -> list[dict[str, Any]]:
     """Random separable sets: θ_t/γ for γ = 10⁸ beside the perceptrons, and the steps beside the bound."""
     records = []
@@ -201,13 +208,19 @@ def _gap(Z: ndarray, method: str, limit: str) -> float:
     return largest
 
 
+paper.run(scale="smoke", minutes=0.005, alone=True)(step_cost)
+paper.run(scale="embedded", minutes=0.5, alone=True)(step_cost)
+paper.run(scale="full", minutes=5, alone=True)(step_cost)
+
+
 @paper.judge
 def judge(records: Records, claim: Ledger, show: Show) -> None:
     """The counts of table 1, the pairs of digits, and where the theory holds exactly."""
     _judge_worst_case(records.where(run="worst_case"), claim, show)
     _judge_digits(records.where(run="digits"), records.where(run="peers"), claim, show)
-    _judge_mnist(records.where(run="mnist"), claim)
+    _judge_mnist(records.where(run="mnist"), claim, show)
     _judge_progress(records.where(run="progress"), claim, show)
+    judge_step_cost(records.where(run="step_cost"), claim, show)
     exact = records.where(run="theory")
     for name in ("plain", "normalized"):
         statement = f"{name} descent with γ = 10⁸ over γ: largest distance from its perceptron"
@@ -269,13 +282,16 @@ def _judge_digits(records: Records, peers: Records, claim: Ledger, show: Show) -
     show.table(["scikit-learn", "needs"], rows, caption="Peers on the balanced pairs")
 
 
-def _judge_mnist(records: Records, claim: Ledger) -> None:
+def _judge_mnist(records: Records, claim: Ledger, show: Show) -> None:
     missing = next((r["missing"] for r in records if "missing" in r), None)
     ratios = {r["pair"]: r["plain"] / r["normalized"] for r in records if "pair" in r}
     source = "section 7, MNIST"
     name = "0 v 1, 4950 and 50"
     statement = f"MNIST {name}: steps of plain over normalised descent"
     claim(statement, ratios.get(name), at_least=10, source=source, reason=missing)
+    rows = [[r["pair"], r["plain"], r["normalized"]] for r in records if "pair" in r]
+    if rows:
+        show.table(["MNIST", "plain, γ = 100", "normalised, γ = 10"], rows, caption="Steps until every sample is right")
 
 
 def _judge_progress(records: Records, claim: Ledger, show: Show) -> None:
