@@ -18,7 +18,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "meco",
             "mip",
             "partial-correlation",
-            "self-distillation",
             "stain-foundation",
             "unmix-tns",
             "weight-compander",

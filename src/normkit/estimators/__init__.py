@@ -9,18 +9,24 @@ from normkit.estimators.logistic_steps import iterates, iteration_bound, logisti
 from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
 from normkit.estimators.one_shot import kernel_ridge, two_layer_network
 from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
+from normkit.estimators.self_distilled_kernel_classifier import SelfDistilledKernelClassifier
+from normkit.estimators.self_distilled_kernel_ridge import SelfDistilledKernelRidge
 from normkit.estimators.separability import Separability, margin, separability_report
+from normkit.losses import optimal_alpha
 
 __all__ = [
     "HierarchicalPolynomialRegressor",
     "NormalizedLogisticRegression",
     "SampleComplexity",
+    "SelfDistilledKernelClassifier",
+    "SelfDistilledKernelRidge",
     "Separability",
     "iterates",
     "iteration_bound",
     "kernel_ridge",
     "logistic_step",
     "margin",
+    "optimal_alpha",
     "sample_complexity_report",
     "separability_report",
     "two_layer_network",
