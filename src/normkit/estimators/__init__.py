@@ -4,4 +4,26 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
-__all__: list[str] = []
+from normkit.estimators.private import (
+    PrivacyBudget,
+    PrivacyBudgetError,
+    PrivacySpend,
+    PrivacyWarning,
+    PrivateDistance,
+    PrivateKernelDensity,
+    PrivateSimilarityClassifier,
+    gaussian_sigma,
+    load_private,
+)
+
+__all__ = [
+    "PrivacyBudget",
+    "PrivacyBudgetError",
+    "PrivacySpend",
+    "PrivacyWarning",
+    "PrivateDistance",
+    "PrivateKernelDensity",
+    "PrivateSimilarityClassifier",
+    "gaussian_sigma",
+    "load_private",
+]
