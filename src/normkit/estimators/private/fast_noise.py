@@ -30,7 +30,7 @@ def discrete_laplace(size: int, scale: float) -> Int[ndarray, "size"]:
 
 def discrete_gaussian(size: int, sigma: float) -> Int[ndarray, "size"]:
     """`size` draws of P(k) ∝ e^{−k²/2σ²}, by rejection from a discrete Laplace."""
-    scale = math.floor(sigma) + 1
+    scale = math.floor(sigma) + 1.0
     drawn = np.empty(0, dtype=np.int64)
     while drawn.size < size:
         proposed = discrete_laplace(2 * (size - drawn.size) + 64, scale)

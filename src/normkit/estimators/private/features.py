@@ -73,7 +73,7 @@ def fourier_features(X: Float[ndarray, "n d"], frequencies: Float[ndarray, "d D"
 
 def feature_sums(
     X: Float[ndarray, "n d"],
-    frequencies: Float[ndarray, "d D"],
+    frequencies: Float[ndarray, "k D"],
     projection: Float[ndarray, "d k"] | None = None,
 ) -> Int[ndarray, "2*D"]:
     """Σ_x φ(x) in whole multiples of 2⁻²⁰: each entry of each row is rounded, then integers are added.

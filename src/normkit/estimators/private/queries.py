@@ -18,11 +18,11 @@ _BLOCK = 2**22  # features held at once; a block is then a few tens of megabytes
 
 def fourier_answers(
     Y: Float[ndarray, "q d"],
-    frequencies: Float[ndarray, "d D"],
-    sums: Float[ndarray, "K 2*D"],
+    frequencies: Float[ndarray, "k D"],
+    sums: Float[ndarray, "sums 2*D"],
     projection: Float[ndarray, "d k"] | None = None,
     device: str = "cpu",
-) -> Float[ndarray, "q K"]:
+) -> Float[ndarray, "q sums"]:
     """φ(y)ᵀ S_k / D for each query and each of K vectors of sums, in the dtype of Y (float32 or float64)."""
     dtype = torch.float32 if Y.dtype == np.float32 else torch.float64
     count = frequencies.shape[1]

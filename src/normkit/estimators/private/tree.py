@@ -111,13 +111,13 @@ def leaf_variance(weights: Float[ndarray, "q leaves"], root_known: bool) -> Floa
     return variance if root_known else variance + sums[:, 0] ** 2 / (2.0**depth * (2.0 ** (depth + 1) - 1))
 
 
-def _levels(nodes: Float[ndarray, "*trees nodes"]) -> list[Float[ndarray, "*trees level"]]:
+def _levels(nodes: Float[ndarray, "*trees nodes"]) -> list[Float[ndarray, "*trees _"]]:
     depth = int(math.log2(nodes.shape[-1] + 1)) - 1
     return [nodes[..., 2**level - 1 : 2 ** (level + 1) - 1] for level in range(depth + 1)]
 
 
 def _count_between(
-    levels: list[Float[ndarray, "level"]],
+    levels: list[Float[ndarray, "_"]],
     centers: Float[ndarray, "m"],
     start: Float[ndarray, "q"],
     end: Float[ndarray, "q"],
