@@ -37,7 +37,7 @@ def released(fit: Callable[[], Any], monkeypatch: Any) -> tuple[Released, Any]:
 
 
 def epsilon_lower_bound(one: Released, two: Released, delta: float, repeats: int, noise: float = 1.0) -> float:
-    """A bound on ε from below that holds but for two cases in a million: the best likelihood-ratio test between two neighbours.
+    """ε from below, but for two cases in a million: the best likelihood-ratio test between two neighbours.
 
     The threshold of the test is chosen on one half of the releases and judged on the other. `noise` multiplies the
     scale that the estimator asked for.

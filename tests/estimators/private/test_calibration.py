@@ -49,7 +49,7 @@ def test_sigma_names_what_is_out_of_range(arguments: tuple[float, ...], message:
 
 
 def test_the_concentrated_sigma_is_above_the_exact_one() -> None:
-    assert 1.0 < concentrated_sigma(1.0, 1e-5, 1.0) / gaussian_sigma(1.0, 1e-5) < 1.3
+    assert 1.0 < concentrated_sigma(1.0, 1e-5, 1.0) / gaussian_sigma(1.0, 1e-5) < 1.4
 
 
 @pytest.mark.parametrize("sigma", [2.0, 7.3, 40.0])
@@ -61,7 +61,7 @@ def test_the_step_to_the_discrete_law_is_counted_in_full(sigma: float) -> None:
     edges = stats.norm.cdf(np.append(k - 0.5, k[-1] + 0.5), scale=sigma)
     apart = 0.5 * np.abs(np.diff(edges) - discrete).sum()
     counted = rounding_delta(0.0, sigma, 1) / 2
-    assert 0.3 * counted < apart <= counted
+    assert 0.2 * counted < apart <= counted
 
 
 @pytest.mark.parametrize("scale", [0.4, 3.7, 900.0])
@@ -76,7 +76,10 @@ def test_noise_has_its_law(mechanism: str, source: str, scale: float) -> None:
     k = np.arange(-reach, reach + 1)
     law = np.exp(-np.abs(k) / scale) if mechanism == "laplace" else np.exp(-0.5 * (k / scale) ** 2)
     law /= law.sum()
-    assert (law * k**2).sum() == pytest.approx(noise_variance(mechanism, scale), rel=0.05 if scale < 1 else 1e-3)
+    variance = (law * k**2).sum()
+    assert variance <= noise_variance(mechanism, scale) * (1 + 1e-9)
+    if mechanism == "laplace" or scale > 1:
+        assert variance == pytest.approx(noise_variance(mechanism, scale), rel=1e-6)
     cells = np.unique(np.searchsorted(np.cumsum(law), np.linspace(0, 1, 21)[1:-1]))  # about 20 equal cells
     observed = np.bincount(np.searchsorted(k[cells], drawn), minlength=len(cells) + 1)
     expected = np.add.reduceat(law, np.concatenate(([0], cells + 1))) * size

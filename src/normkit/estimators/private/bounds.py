@@ -25,7 +25,7 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
     Raises:
         ValueError: no pair, not one number a column, or not low < high.
     """
-    if np.ndim(bounds) == 0 or len(bounds) != 2:
+    if _is_number(bounds) or len(bounds) != 2:
         raise ValueError(f"bounds is {bounds!r}: give a pair (low, high)")
     try:
         low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (dims,)) for end in bounds)
@@ -42,7 +42,7 @@ def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
     Raises:
         ValueError: the radius is not above 0, or as `as_box`.
     """
-    if np.ndim(bounds) == 0:
+    if _is_number(bounds):
         if not 0 < bounds < math.inf:
             raise ValueError(f"bounds is {bounds}: give the radius of a ball, a finite number above 0")
         return np.zeros(dims), float(bounds)
@@ -55,3 +55,7 @@ def into_ball(X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: flo
     X = X - center
     norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
     return X * (radius / np.maximum(norm, radius))
+
+
+def _is_number(bounds: Any) -> bool:
+    return isinstance(bounds, (int, float, np.number))

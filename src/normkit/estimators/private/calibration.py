@@ -7,6 +7,7 @@ theorem 8.
 """
 
 import math
+from functools import lru_cache
 
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
@@ -43,18 +44,7 @@ def gaussian_sigma(epsilon: float | int, delta: float, sensitivity: float | int 
         if not low < value < high:
             raise ValueError(f"{name} is {value}: give a number above {low:g} and below {high:g}")
 
-    def excess(log_ratio: float) -> float:
-        return _log_delta(epsilon, math.exp(log_ratio)) - math.log(delta)
-
-    low, high = -1.0, 1.0
-    while excess(low) < 0:
-        low *= 2
-    while excess(high) > 0:
-        high *= 2
-    ratio = math.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
-    while _log_delta(epsilon, ratio) > math.log(delta):
-        ratio *= 1 + 1e-13
-    return ratio * sensitivity
+    return _ratio(float(epsilon), float(delta)) * sensitivity
 
 
 def concentrated_sigma(epsilon: float, delta: float, sensitivity: float) -> float:
@@ -75,6 +65,24 @@ def rounding_delta(epsilon: float, sigma: float, size: int) -> float:
     a distance of τ between two mechanisms costs (1 + e^ε) τ.
     """
     return (1 + math.exp(min(epsilon, 700.0))) * size / (12 * sigma**2)
+
+
+@lru_cache(maxsize=256)
+def _ratio(epsilon: float, delta: float) -> float:
+    """σ/Δ."""
+
+    def excess(log_ratio: float) -> float:
+        return _log_delta(epsilon, math.exp(log_ratio)) - math.log(delta)
+
+    low, high = -1.0, 1.0
+    while excess(low) < 0:
+        low *= 2
+    while excess(high) > 0:
+        high *= 2
+    ratio = math.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
+    while _log_delta(epsilon, ratio) > math.log(delta):
+        ratio *= 1 + 1e-13
+    return ratio
 
 
 def _log_delta(epsilon: float | int, ratio: float | int) -> float:
