@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from normkit.estimators.private import release
+from normkit.estimators.private.audit import epsilon_lower_bound, log_likelihood_ratio
 from normkit.estimators.private.noise import add_noise
 
 
@@ -36,32 +36,11 @@ def released(fit: Callable[[], Any], monkeypatch: Any) -> tuple[Released, Any]:
     return caught[0], fitted
 
 
-def epsilon_lower_bound(one: Released, two: Released, delta: float, repeats: int, noise: float = 1.0) -> float:
-    """ε from below, but for two cases in a million: the best likelihood-ratio test between two neighbours.
-
-    The threshold of the test is chosen on one half of the releases and judged on the other. `noise` multiplies the
-    scale that the estimator asked for.
-    """
-    ratios = [_log_ratios(each, one, two, repeats, noise) for each in (one, two)]
-    half = repeats // 2
-    candidates = np.quantile(np.concatenate([ratio[:half] for ratio in ratios]), np.linspace(0.02, 0.98, 97))
-    threshold = max(candidates, key=lambda t: _bound(*[ratio[:half] > t for ratio in ratios], delta))
-    return _bound(*[ratio[half:] > threshold for ratio in ratios], delta)
-
-
-def _log_ratios(drawn: Released, one: Released, two: Released, repeats: int, noise: float) -> np.ndarray:
-    scale = drawn.scale * noise
-    many = add_noise(np.tile(drawn.values, repeats), drawn.mechanism, scale, drawn.source)
-    away = [np.abs(many.reshape(repeats, -1) - each.values) / scale for each in (one, two)]
-    if drawn.mechanism == "gaussian":
-        away = [each**2 / 2 for each in away]
-    return (away[1] - away[0]).sum(axis=1)
-
-
-def _bound(first: np.ndarray, second: np.ndarray, delta: float, confidence: float = 1 - 1e-6) -> float:
-    """log((p₁ − δ)/p₂) with p₁ at its lower and p₂ at its upper Clopper–Pearson limit."""
-    hits, misses = int(first.sum()), len(first) - int(first.sum())
-    low = beta.ppf(1 - confidence, hits, misses + 1) if hits else 0.0
-    hits, misses = int(second.sum()), len(second) - int(second.sum())
-    high = beta.ppf(confidence, hits + 1, misses) if misses else 1.0
-    return float(np.log((low - delta) / high)) if low > delta else -np.inf
+def attack(one: Released, two: Released, delta: float, repeats: int, noise: float = 1.0) -> float:
+    """ε from below, from `repeats` releases of each neighbour; `noise` multiplies the scale that was asked for."""
+    scores = []
+    for drawn in (one, two):
+        scale = drawn.scale * noise
+        many = add_noise(np.tile(drawn.values, repeats), drawn.mechanism, scale, drawn.source).reshape(repeats, -1)
+        scores.append(log_likelihood_ratio(many, one.values, two.values, drawn.mechanism, scale))
+    return epsilon_lower_bound(*scores, delta)
