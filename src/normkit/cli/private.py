@@ -53,7 +53,7 @@ def build(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Release one noisy structure of a private table. Each build spends its ε and δ anew; queries of it spend nothing."""
+    """Release one noisy structure of a private table; each build spends its ε and δ anew, and queries spend nothing."""
     start = time.perf_counter()
     from normkit.estimators.private.tables import build_release
 
