@@ -14,6 +14,9 @@ INSTANCES: tuple[BaseEstimator, ...] = (
     PrivateDistance(bounds=(-10.0, 10.0), epsilon=10.0, depth=4, insecure_seed=0),
     PrivateSimilarityClassifier(epsilon=1e4, bandwidth=3.0, n_features=256, insecure_seed=0),
 )
+from normkit.estimators import NormalizedLogisticRegression
+
+INSTANCES: tuple[BaseEstimator, ...] = (NormalizedLogisticRegression(max_iter=100),)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
