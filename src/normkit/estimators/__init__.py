@@ -4,6 +4,8 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
+from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
+from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
 from normkit.estimators.private import (
     PrivacyBudget,
     PrivacyBudgetError,
@@ -15,8 +17,10 @@ from normkit.estimators.private import (
     gaussian_sigma,
     load_private,
 )
+from normkit.estimators.separability import Separability, margin, separability_report
 
 __all__ = [
+    "NormalizedLogisticRegression",
     "PrivacyBudget",
     "PrivacyBudgetError",
     "PrivacySpend",
@@ -24,17 +28,11 @@ __all__ = [
     "PrivateDistance",
     "PrivateKernelDensity",
     "PrivateSimilarityClassifier",
-    "gaussian_sigma",
-    "load_private",
-from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
-from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
-from normkit.estimators.separability import Separability, margin, separability_report
-
-__all__ = [
-    "NormalizedLogisticRegression",
     "Separability",
+    "gaussian_sigma",
     "iterates",
     "iteration_bound",
+    "load_private",
     "logistic_step",
     "margin",
     "separability_report",
