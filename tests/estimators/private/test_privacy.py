@@ -16,6 +16,8 @@ from normkit.estimators import (
     PrivateSimilarityClassifier,
     load_private,
 )
+from normkit.estimators.private.calibration import gaussian_delta
+from normkit.estimators.private.noise import opendp_measurement
 
 from .auditing import attack, released
 
@@ -94,6 +96,23 @@ def test_one_row_moves_the_release_by_no_more_than_the_sensitivity(
     assert farthest <= 1.0
     # trees and classes reach their bound or half of it; were it far from reach, noise would be wasted
     assert farthest > 0.3
+
+
+@pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("make", ALL)
+def test_opendp_certifies_what_is_said_to_be_spent(make: Make, relation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for delta in (0.0, 1e-6):
+        found, fitted = released(
+            lambda delta=delta: make(epsilon=1.0, delta=delta, neighbours=relation).fit(X, LABELS), monkeypatch
+        )
+        spend = fitted.spend_
+        measurement = opendp_measurement(found.mechanism, found.scale)
+        moved = spend.sensitivity * found.scale / spend.scale  # in steps
+        if delta == 0:
+            assert 0.99 < measurement.map(round(moved)) <= 1.0
+        else:
+            assert measurement.map(moved) == pytest.approx(spend.rho)
+            assert gaussian_delta(1.0, found.scale / moved) <= delta
 
 
 def test_a_row_moves_nothing_but_its_own_features(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,14 +242,14 @@ def test_a_budget_cannot_be_exceeded() -> None:
     for _ in range(10):
         _density(epsilon=0.1, budget=budget).fit(X)
     assert budget.spent == pytest.approx((1.0, 0.0))
-    calls = []
+    calls: list[str] = []
     rows = _Watched(calls)
-    for _ in range(3):
-        with pytest.raises(PrivacyBudgetError, match="spent"):
-            clone(_density(epsilon=0.01, budget=budget)).fit(X)
+    for make in ALL:
+        with pytest.raises(PrivacyBudgetError, match="1 and 0 are spent"):
+            clone(make(epsilon=0.01, budget=budget)).fit(rows, LABELS)
     assert len(budget.spends) == 10
     with pytest.raises(PrivacyBudgetError, match="has released once"):
-        _refitted().fit(rows)
+        _density(epsilon=1.0).fit(X).fit(rows)
     assert not calls, "a refused fit must not read a row"
 
 
@@ -243,10 +262,6 @@ class _Watched:
     def __array__(self, *arguments: Any, **options: Any) -> np.ndarray:
         self.calls.append("read")
         return X
-
-
-def _refitted() -> Any:
-    return _density(epsilon=1.0).fit(X)
 
 
 def test_a_budget_counts_delta_too() -> None:

@@ -79,6 +79,8 @@ class PrivateEstimator(BaseEstimator):
             raise ValueError("delta is 0, and gaussian is not pure: give a delta above 0, or mechanism='laplace'")
         if self.noise not in (None, *SOURCES):
             raise ValueError(f"noise is {self.noise!r}: choose one of {', '.join(SOURCES)}")
+        if self.budget is not None:
+            self.budget.check(self.epsilon, self.delta)
         before = getattr(self, "spend_", None)
         if before is not None and before.private and self.budget is None:
             raise PrivacyBudgetError(

@@ -79,22 +79,27 @@ class PrivacyBudget:
         """(Σε, Σδ) of the releases so far."""
         return math.fsum(s.epsilon for s in self._spends), math.fsum(s.delta for s in self._spends)
 
-    def charge(self, spend: PrivacySpend) -> None:
-        """Count one release, or refuse it.
+    def check(self, epsilon: float | int, delta: float | int = 0.0) -> None:
+        """Refuse a release that would exceed the budget; nothing is charged.
 
         Raises:
-            PrivacyBudgetError: it would exceed the budget; nothing is charged.
+            PrivacyBudgetError: what is left is less than `epsilon` or `delta`.
         """
+        all_epsilon = math.fsum((*(s.epsilon for s in self._spends), epsilon))
+        all_delta = math.fsum((*(s.delta for s in self._spends), delta))
+        # ten releases of a tenth each may differ from the whole by a rounding, not by more
+        if all_epsilon > self.epsilon * (1 + 1e-12) or all_delta > self.delta * (1 + 1e-12):
+            spent = self.spent
+            raise PrivacyBudgetError(
+                f"this release costs epsilon {epsilon:g} and delta {delta:g}, and of the budget (epsilon "
+                f"{self.epsilon:g}, delta {self.delta:g}) {spent[0]:g} and {spent[1]:g} are spent: ask for less, or "
+                "use the structures that are released already (queries of them are free)"
+            )
+
+    def charge(self, spend: PrivacySpend) -> None:
+        """Count one release, or refuse it as `check` does."""
         with self._lock:
-            epsilon = math.fsum((*(s.epsilon for s in self._spends), spend.epsilon))
-            delta = math.fsum((*(s.delta for s in self._spends), spend.delta))
-            # ten releases of a tenth each may differ from the whole by a rounding, not by more
-            if epsilon > self.epsilon * (1 + 1e-12) or delta > self.delta * (1 + 1e-12):
-                raise PrivacyBudgetError(
-                    f"this release costs epsilon {spend.epsilon:g} and delta {spend.delta:g}, and of the budget "
-                    f"(epsilon {self.epsilon:g}, delta {self.delta:g}) {self.spent} are spent: ask for less, or use "
-                    "the structures that are released already (queries of them are free)"
-                )
+            self.check(spend.epsilon, spend.delta)
             self._spends.append(spend)
 
     def __copy__(self) -> "PrivacyBudget":
