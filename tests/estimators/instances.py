@@ -9,6 +9,9 @@ from sklearn.base import BaseEstimator
 from normkit.estimators import (
     HierarchicalPolynomialRegressor,
     NormalizedLogisticRegression,
+    PrivateDistance,
+    PrivateKernelDensity,
+    PrivateSimilarityClassifier,
     SelfDistilledKernelClassifier,
     SelfDistilledKernelRidge,
 )
@@ -16,6 +19,10 @@ from normkit.estimators import (
 INSTANCES: tuple[BaseEstimator, ...] = (
     HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
     NormalizedLogisticRegression(max_iter=100),
+    # seeded noise: most checks fit twice and compare, which a secret source of noise and a spent budget forbid
+    PrivateDistance(bounds=(-10.0, 10.0), epsilon=10.0, depth=4, insecure_seed=0),
+    PrivateKernelDensity(epsilon=10.0, n_features=16, insecure_seed=0),
+    PrivateSimilarityClassifier(epsilon=1e4, bandwidth=3.0, n_features=256, insecure_seed=0),
     SelfDistilledKernelClassifier(lam=0.1, n_rounds=3, random_state=0),
     SelfDistilledKernelRidge(lam=0.1, n_rounds=3, random_state=0),
 )

@@ -10,7 +10,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "dae-score",
             "dahsf",
             "depict",
-            "dp-similarity",
             "fedwon",
             "graph-transformer",
             "hl-gauss",

@@ -8,6 +8,17 @@ from normkit.estimators.hierarchical_polynomial import HierarchicalPolynomialReg
 from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
 from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
 from normkit.estimators.one_shot import kernel_ridge, two_layer_network
+from normkit.estimators.private import (
+    PrivacyBudget,
+    PrivacyBudgetError,
+    PrivacySpend,
+    PrivacyWarning,
+    PrivateDistance,
+    PrivateKernelDensity,
+    PrivateSimilarityClassifier,
+    gaussian_sigma,
+    load_private,
+)
 from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
 from normkit.estimators.self_distilled_kernel_classifier import SelfDistilledKernelClassifier
 from normkit.estimators.self_distilled_kernel_ridge import SelfDistilledKernelRidge
@@ -17,13 +28,22 @@ from normkit.losses import optimal_alpha
 __all__ = [
     "HierarchicalPolynomialRegressor",
     "NormalizedLogisticRegression",
+    "PrivacyBudget",
+    "PrivacyBudgetError",
+    "PrivacySpend",
+    "PrivacyWarning",
+    "PrivateDistance",
+    "PrivateKernelDensity",
+    "PrivateSimilarityClassifier",
     "SampleComplexity",
     "SelfDistilledKernelClassifier",
     "SelfDistilledKernelRidge",
     "Separability",
+    "gaussian_sigma",
     "iterates",
     "iteration_bound",
     "kernel_ridge",
+    "load_private",
     "logistic_step",
     "margin",
     "optimal_alpha",
