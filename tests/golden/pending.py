@@ -19,7 +19,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "meco",
             "mip",
             "normalized-lr",
-            "partial-correlation",
             "self-distillation",
             "stain-foundation",
             "unmix-tns",

@@ -4,4 +4,31 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
-__all__: list[str] = []
+from normkit.estimators.compositions import alr, alr_inv, closure, clr, clr_inv, ilr, ilr_inv, orthonormal_basis
+from normkit.estimators.log_ratio_transformers import ALRTransformer, CLRTransformer, ILRTransformer
+from normkit.estimators.partial_correlation import PartialCorrelation, partial_correlation
+from normkit.estimators.proportionality import logratio_variance, proportionality
+from normkit.estimators.shrinkage import Shrunk, basis_shrinkage_covariance, shrink_covariance
+from normkit.estimators.zeros import replace_zeros
+
+__all__ = [
+    "ALRTransformer",
+    "CLRTransformer",
+    "ILRTransformer",
+    "PartialCorrelation",
+    "Shrunk",
+    "alr",
+    "alr_inv",
+    "basis_shrinkage_covariance",
+    "closure",
+    "clr",
+    "clr_inv",
+    "ilr",
+    "ilr_inv",
+    "logratio_variance",
+    "orthonormal_basis",
+    "partial_correlation",
+    "proportionality",
+    "replace_zeros",
+    "shrink_covariance",
+]
