@@ -159,7 +159,7 @@ class PartialCorrelation(BaseEstimator):
         if self.cutoff is None:
             self.partial_correlation_ = found.precision.correlation()
             self.precision_, self.covariance_ = as_numpy(found.precision.dense()), found.covariance()
-            self.p_values_ = found.freedom and p_values(self.partial_correlation_, found.freedom)
+            self.p_values_ = None if found.freedom is None else p_values(self.partial_correlation_, found.freedom)
             return
         first, second, values = found.precision.pairs(self.cutoff)
         self.partial_correlation_ = symmetric(first, second, values, np.ones_like(own))
