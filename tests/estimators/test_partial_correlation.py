@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse, stats
 
 from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, clr, partial_correlation
@@ -152,6 +153,8 @@ def test_a_cutoff_keeps_what_the_dense_matrix_holds(
     np.testing.assert_allclose(few.precision_.toarray(), np.where(kept, dense.precision_, 0), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(few.partial_variance_, dense.partial_variance_, rtol=1e-10)
     assert not hasattr(few, "covariance_")
+    assert not hasattr(dense.set_params(cutoff=cutoff).fit(amounts), "covariance_")
+    dense.set_params(cutoff=None).fit(amounts)
     for call in (lambda: few.score(amounts), few.multiple_correlation):
         with pytest.raises(ValueError, match="fit with cutoff=None"):
             call()
@@ -313,12 +316,30 @@ def test_pictures() -> None:
     fitted = PartialCorrelation(shrinkage=None).fit(FRAME)
     axes = fitted.heat_map()
     assert {label.get_text() for label in axes.get_xticklabels()} == set(COLUMNS)
-    wide = PartialCorrelation(cutoff=0.3).fit(table(30, 70))
-    assert len(wide.heat_map().get_xticklabels()) < 70
+    strengths = np.sort(np.abs(partial_correlation(table(30, 70)))[np.triu_indices(70, 1)])
+    cutoff = float(strengths[-12])
+    wide = PartialCorrelation(cutoff=cutoff).fit(table(30, 70))
+    edges = wide.edges(0.0)
+    named = {*edges["part"], *edges["other"]}
+    assert 2 <= len(named) < 60
+    assert {label.get_text() for label in wide.heat_map().get_xticklabels()} == named
+    assert {text.get_text() for text in wide.graph(cutoff=cutoff).texts} == named
+    with pytest.raises(ValueError, match=r"0 parts to draw: a heat map is for 2 to 2000"):
+        PartialCorrelation(cutoff=1.0).fit(X).heat_map()
     axes = fitted.graph()
     assert len(axes.lines) == len(fitted.edges())
     assert len(fitted.graph(cutoff=0.99).lines) == 0
     pyplot.close("all")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("shrinkage", [None, "basis"])
+def test_a_gpu_gives_the_same(shrinkage: str | None) -> None:
+    for amounts in (table(60, 6), table(60, 200) if shrinkage else table(200, 60)):
+        wanted = PartialCorrelation(shrinkage=shrinkage).fit(amounts)
+        found = PartialCorrelation(shrinkage=shrinkage, backend="torch", device="cuda").fit(amounts)
+        np.testing.assert_allclose(found.partial_correlation_, wanted.partial_correlation_, atol=1e-10)
+        np.testing.assert_allclose(found.covariance_, wanted.covariance_, atol=1e-10)
 
 
 def test_nothing_is_warned_of_without_need() -> None:

@@ -11,10 +11,16 @@ __all__ = ["graph", "heat_map"]
 _POSITIVE, _NEGATIVE = "#b2182b", "#2166ac"
 _NAMED = 60
 """Up to so many parts are named along the axes."""
+_MOST = 2000
 
 
 def heat_map(correlations: Any, names: np.ndarray, axes: Any = None) -> Any:
     """ρ in red and blue; parts that go together stand together."""
+    if sparse.issparse(correlations):
+        paired = np.flatnonzero(np.diff(correlations.indptr) > 1)
+        correlations, names = correlations[paired][:, paired], names[paired]
+    if not 2 <= len(names) <= _MOST:
+        raise ValueError(f"{len(names)} parts to draw: a heat map is for 2 to {_MOST}; see edges() or another cutoff")
     matrix = correlations.toarray() if sparse.issparse(correlations) else correlations
     order = _clustered(matrix)
     axes = axes if axes is not None else _axes()
@@ -29,6 +35,8 @@ def heat_map(correlations: Any, names: np.ndarray, axes: Any = None) -> Any:
 def graph(edges: Any, names: np.ndarray, axes: Any = None) -> Any:
     """The parts on a circle, joined by their edges: red positive, blue negative, the wider the stronger."""
     axes = axes if axes is not None else _axes()
+    if len(names) > _NAMED:
+        names = names[np.isin(names, [*edges["part"], *edges["other"]])]
     angles = 2 * np.pi * np.arange(len(names)) / len(names)
     place = dict(zip(names, np.column_stack([np.cos(angles), np.sin(angles)]), strict=True))
     for part, other, value in zip(edges["part"], edges["other"], edges["partial_correlation"], strict=True):

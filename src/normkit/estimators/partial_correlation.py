@@ -156,6 +156,7 @@ class PartialCorrelation(BaseEstimator):
             names = ", ".join(str(names_of(self)[place]) for place in np.flatnonzero(lost)[:5])
             warnings.warn(f"nothing varies in the centred log-ratio of {names}: its correlations are 0", stacklevel=3)
         self.partial_variance_ = np.divide(1, own, out=np.full_like(own, np.nan), where=~lost)
+        self.__dict__.pop("covariance_", None)  # of an earlier fit
         if self.cutoff is None:
             self.partial_correlation_ = found.precision.correlation()
             self.precision_, self.covariance_ = as_numpy(found.precision.dense()), found.covariance()
@@ -259,12 +260,20 @@ class PartialCorrelation(BaseEstimator):
         return require("pandas").DataFrame({name: each[kept][order] for name, each in columns.items()})
 
     def heat_map(self, axes: Any = None) -> Any:
-        """Draw ρ as a heat map, the parts in the order of a clustering; returns the matplotlib axes."""
+        """Draw ρ as a heat map, the parts in the order of a clustering; returns the matplotlib axes.
+
+        With `cutoff` only parts that have a pair.
+
+        Raises:
+            ValueError: there are more than 2000 parts to draw, or fewer than two.
+        """
         check_is_fitted(self)
         return plots.heat_map(self.partial_correlation_, names_of(self), axes)
 
     def graph(self, axes: Any = None, cutoff: float | None = None) -> Any:
         """Draw `edges(cutoff)` between the parts on a circle; returns the matplotlib axes.
+
+        Of more than 60 parts only those that have an edge.
 
         Raises:
             ValueError: as `edges`.
@@ -290,7 +299,7 @@ class PartialCorrelation(BaseEstimator):
 
     def _covariance(self, method: str) -> np.ndarray:
         check_is_fitted(self)
-        if self.cutoff is not None:
+        if sparse.issparse(self.partial_correlation_):
             raise ValueError(f"{method} needs the whole covariance, which cutoff= does not keep: fit with cutoff=None")
         covariance: np.ndarray = self.covariance_
         return covariance
