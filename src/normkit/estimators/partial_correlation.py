@@ -100,6 +100,9 @@ class PartialCorrelation(BaseEstimator):
     (zeros).
     """
 
+    partial_correlation_: Any
+    p_values_: Any
+
     def __init__(
         self,
         *,
