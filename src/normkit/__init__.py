@@ -35,7 +35,7 @@ _VERBS = {
     "monitor": "normkit.diagnosis",
     "reproduce": "normkit.papers",
 }
-_ROOMS = ("data", "functional", "kernels", "models", "nn", "surgery", "training", "weights")
+_ROOMS = ("data", "estimators", "functional", "kernels", "models", "nn", "surgery", "training", "weights")
 
 __all__ = ["__version__", "bench", "compare", "convert", "diagnose", "load", "monitor", "reproduce"]
 
