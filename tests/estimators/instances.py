@@ -14,6 +14,9 @@ INSTANCES: tuple[BaseEstimator, ...] = (
     ALRTransformer(zeros=1e-9),
     ILRTransformer(zeros=1e-9),
 )
+from normkit.estimators import NormalizedLogisticRegression
+
+INSTANCES: tuple[BaseEstimator, ...] = (NormalizedLogisticRegression(max_iter=100),)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {

@@ -19,6 +19,7 @@ PENDING: dict[str, tuple[str, ...]] = {
             "meco",
             "mip",
             "normalized-lr",
+            "partial-correlation",
             "self-distillation",
             "stain-foundation",
             "unmix-tns",

@@ -10,8 +10,18 @@ from rich.console import Console
 
 from normkit.cli._inputs import data_from, model_from, table_from, user_object
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
+from normkit.conversion import rules
+from normkit.diagnosis import probes as every_probe
 
 __all__ = ["command"]
+
+Probes = Annotated[
+    str | None, typer.Option(help=f"Probes, joined by commas; all by default: {', '.join(every_probe())}.")
+]
+Remedy = Annotated[
+    str | None,
+    typer.Option(help=f"Rules to apply instead, joined by commas (with --treat): {', '.join(rules())}."),
+]
 
 
 def command(
@@ -28,10 +38,10 @@ def command(
     batch_size: Annotated[int, typer.Option(help="Samples a batch, as in training.")] = 32,
     loss: Annotated[str | None, typer.Option(help="package.module:function (output, batch) -> scalar.")] = None,
     forward: Annotated[str | None, typer.Option(help="package.module:function (model, batch) -> output.")] = None,
-    probes: Annotated[str | None, typer.Option(help="Probes, joined by commas; all by default.")] = None,
+    probes: Probes = None,
     max_batches: Annotated[int, typer.Option(help="Batches to look at.")] = 8,
     treat: Annotated[bool, typer.Option("--treat", help="Apply the first remedy and measure again.")] = False,
-    remedy: Annotated[str | None, typer.Option(help="Rules to apply instead, joined by commas (with --treat).")] = None,
+    remedy: Remedy = None,
     train_steps: Annotated[int, typer.Option(help="Training steps after the remedy (with --treat).")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for report.html and the treated model.")] = Path("normkit-report"),
     fail_on: Annotated[str | None, typer.Option(help="Exit with 3 if a finding is this grave: watch or act.")] = None,
@@ -161,9 +171,7 @@ def _own(
 
 def _say_costs(wanted: str | None) -> None:
     """What a probe does beyond watching, before it does it; --probes leaves it out."""
-    from normkit.diagnosis import probes
-
-    for slug, kind in probes().items():
+    for slug, kind in every_probe().items():
         if kind.rehearses and stderr.is_terminal and (wanted is None or slug in wanted.split(",")):
             stderr.print(f"{slug} {kind.rehearses}", style="dim", highlight=False)
 

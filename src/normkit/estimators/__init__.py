@@ -31,4 +31,16 @@ __all__ = [
     "proportionality",
     "replace_zeros",
     "shrink_covariance",
+from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
+from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
+from normkit.estimators.separability import Separability, margin, separability_report
+
+__all__ = [
+    "NormalizedLogisticRegression",
+    "Separability",
+    "iterates",
+    "iteration_bound",
+    "logistic_step",
+    "margin",
+    "separability_report",
 ]
