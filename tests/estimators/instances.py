@@ -7,8 +7,12 @@ small enough for the whole of `check_estimator`.
 from sklearn.base import BaseEstimator
 
 from normkit.estimators import (
+    ALRTransformer,
+    CLRTransformer,
     HierarchicalPolynomialRegressor,
+    ILRTransformer,
     NormalizedLogisticRegression,
+    PartialCorrelation,
     PrivateDistance,
     PrivateKernelDensity,
     PrivateSimilarityClassifier,
@@ -17,8 +21,12 @@ from normkit.estimators import (
 )
 
 INSTANCES: tuple[BaseEstimator, ...] = (
+    ALRTransformer(zeros=1e-9),
+    CLRTransformer(zeros=1e-9),
     HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
+    ILRTransformer(zeros=1e-9),
     NormalizedLogisticRegression(max_iter=100),
+    PartialCorrelation(zeros=1e-9),
     # seeded noise: most checks fit twice and compare, which a secret source of noise and a spent budget forbid
     PrivateDistance(bounds=(-10.0, 10.0), epsilon=10.0, depth=4, insecure_seed=0),
     PrivateKernelDensity(epsilon=10.0, n_features=16, insecure_seed=0),
@@ -35,6 +43,17 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": "the stages share out whole samples: two equal ones may part, "
         "one of weight 2 cannot",
     },
+    "PartialCorrelation": dict.fromkeys(
+        (
+            "check_estimators_fit_returns_self",
+            "check_estimators_overwrite_params",
+            "check_fit_check_is_fitted",
+            "check_fit_idempotent",
+            "check_n_features_in",
+            "check_readonly_memmap_input",
+        ),
+        "the check's table has two parts: they are one ratio, and nothing is left to correlate",
+    ),
     "SelfDistilledKernelRidge": dict.fromkeys(
         ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"),
         "alpha is found on samples drawn at random, and those drawn of repeated samples are others than those drawn of "

@@ -16,7 +16,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "keyphrase",
             "meco",
             "mip",
-            "partial-correlation",
             "stain-foundation",
             "unmix-tns",
             "weight-compander",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._inputs import data_from, model_from, user_object
+from normkit.cli._inputs import data_from, model_from, table_from, user_object
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
 from normkit.conversion import rules
 from normkit.diagnosis import probes as every_probe
@@ -30,7 +30,10 @@ def command(
     hf: Annotated[Path | None, typer.Option(help="Folder of a Hugging Face model (config.json, weights).")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set (digits), file.npz with X and y, or package.module:function of batches."),
+        typer.Option(
+            help="Data set (digits), file.npz with X and y, or package.module:function of batches; "
+            "without a model a table: file.csv."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a batch, as in training.")] = 32,
     loss: Annotated[str | None, typer.Option(help="package.module:function (output, batch) -> scalar.")] = None,
@@ -54,7 +57,8 @@ def command(
 ) -> None:
     """Measure what is mis-scaled in a network and name the line that helps; with --treat apply it and measure again.
 
-    Without a model: a small network with batch normalisation, trained on single images of digits.
+    Without a model: a small network with batch normalisation, trained on single images of digits; with --data table.csv
+    alone: what is mis-scaled in the table.
     """
     started = time.perf_counter()
     if self_test:
@@ -64,9 +68,12 @@ def command(
     own = bool(model or hf or checkpoint)
     target = _target(out, may_replace=force or not own, treat=treat)
     if not own:
-        if data is not None or loss is not None or forward is not None:
-            raise ValueError("--data, --loss and --forward go with a model of yours: name it with --model or --hf")
-        diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
+        if loss is not None or forward is not None:
+            raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
+        if data is not None:
+            diagnosis, treatment = _table(data, treat, probes, seed), None
+        else:
+            diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
     else:
         diagnosis, treatment = _own(
             {"model": model, "checkpoint": checkpoint, "hf": hf},
@@ -123,6 +130,15 @@ def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | No
     steps = {"steps": train_steps} if train_steps else {}
     with progress("networks as they are, and treated", total=6) as advance:
         return treat_default(seed=seed, remedy=rules, advance=advance, **steps)
+
+
+def _table(data: str, treat: bool, probes: str | None, seed: int) -> Any:
+    from normkit.diagnosis import diagnose
+
+    table = table_from(data)
+    if treat:
+        raise ValueError("--treat converts networks; for a table the line that helps is printed: leave --treat out")
+    return diagnose(table, probes=probes, seed=seed)
 
 
 def _own(

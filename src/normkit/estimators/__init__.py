@@ -4,10 +4,13 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
+from normkit.estimators.compositions import alr, alr_inv, closure, clr, clr_inv, ilr, ilr_inv, orthonormal_basis
 from normkit.estimators.hierarchical_polynomial import HierarchicalPolynomialRegressor
+from normkit.estimators.log_ratio_transformers import ALRTransformer, CLRTransformer, ILRTransformer
 from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
 from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
 from normkit.estimators.one_shot import kernel_ridge, two_layer_network
+from normkit.estimators.partial_correlation import PartialCorrelation, partial_correlation
 from normkit.estimators.private import (
     PrivacyBudget,
     PrivacyBudgetError,
@@ -19,15 +22,22 @@ from normkit.estimators.private import (
     gaussian_sigma,
     load_private,
 )
+from normkit.estimators.proportionality import logratio_variance, proportionality
 from normkit.estimators.sample_complexity import SampleComplexity, sample_complexity_report
 from normkit.estimators.self_distilled_kernel_classifier import SelfDistilledKernelClassifier
 from normkit.estimators.self_distilled_kernel_ridge import SelfDistilledKernelRidge
 from normkit.estimators.separability import Separability, margin, separability_report
+from normkit.estimators.shrinkage import Shrunk, basis_shrinkage_covariance, shrink_covariance
+from normkit.estimators.zeros import replace_zeros
 from normkit.losses import optimal_alpha
 
 __all__ = [
+    "ALRTransformer",
+    "CLRTransformer",
     "HierarchicalPolynomialRegressor",
+    "ILRTransformer",
     "NormalizedLogisticRegression",
+    "PartialCorrelation",
     "PrivacyBudget",
     "PrivacyBudgetError",
     "PrivacySpend",
@@ -39,15 +49,30 @@ __all__ = [
     "SelfDistilledKernelClassifier",
     "SelfDistilledKernelRidge",
     "Separability",
+    "Shrunk",
+    "alr",
+    "alr_inv",
+    "basis_shrinkage_covariance",
+    "closure",
+    "clr",
+    "clr_inv",
     "gaussian_sigma",
+    "ilr",
+    "ilr_inv",
     "iterates",
     "iteration_bound",
     "kernel_ridge",
     "load_private",
     "logistic_step",
+    "logratio_variance",
     "margin",
     "optimal_alpha",
+    "orthonormal_basis",
+    "partial_correlation",
+    "proportionality",
+    "replace_zeros",
     "sample_complexity_report",
     "separability_report",
+    "shrink_covariance",
     "two_layer_network",
 ]

@@ -1,4 +1,4 @@
-"""Networks whose pathologies are known because they were built in: what the probes are judged by.
+"""Networks and tables whose pathologies are known because they were built in: what the probes are judged by.
 
 Each patient declares the whole *set* of pathologies that it has. A probe must say `act` on exactly the patients whose
 set holds it, and be silent on all others. Sickness is made by construction, not by training towards a wanted outcome: a
@@ -27,18 +27,18 @@ _WIDTH, _LENGTH, _VOCABULARY = 48, 32, 64
 
 @dataclass(frozen=True)
 class Patient:
-    """A network, the data it is examined on, and every pathology that it has.
+    """A network and the data it is examined on, or a table, and every pathology that it has.
 
     Attributes:
         name: what it is, in a few words.
         has: slugs of the probes that must say `act`; all others must not.
-        build: makes the model and its data anew, from a seed.
+        build: makes the model and its data anew, from a seed; or a table and None.
         max_batches: how many of its batches the examination looks at.
     """
 
     name: str
     has: frozenset[str]
-    build: Callable[[int], tuple[nn.Module, Iterable[Any]]]
+    build: Callable[[int], tuple[Any, Iterable[Any] | None]]
     max_batches: int = 8
 
 
@@ -187,6 +187,16 @@ def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
     return build
 
 
+def _table(*, closed: bool) -> Callable[[int], tuple[Any, None]]:
+    """Forty rows of eight amounts, independent of each other; or their shares of the row's total, in per cent."""
+
+    def build(seed: int) -> tuple[Any, None]:
+        amounts = torch.randn(40, 8, generator=torch.Generator().manual_seed(seed)).mul(0.5).exp().double().numpy()
+        return (100 * amounts / amounts.sum(1, keepdims=True) if closed else amounts), None
+
+    return build
+
+
 def _patients() -> tuple[Patient, ...]:
     def of(name: str, build: Any, *has: str, batches: int = 8) -> Patient:
         return Patient(name, frozenset(has), build, batches)
@@ -212,8 +222,10 @@ def _patients() -> tuple[Patient, ...]:
         of("bfloat16 net, statistics in float32", _half(nn.LayerNorm)),
         of("inpainting net with InstanceNorm", _inpainting("in"), "masked-region"),
         of("inpainting net with region norm", _inpainting("rn")),
+        of("table of percentages", _table(closed=True), "closed-rows"),
+        of("table of amounts", _table(closed=False)),
     )
 
 
 PATIENTS: tuple[Patient, ...] = _patients()
-"""Sick and healthy networks; every probe finds itself in at least one set, and most of them in few."""
+"""Sick and healthy networks and tables; every probe finds itself in at least one set, and most of them in few."""
