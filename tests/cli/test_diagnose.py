@@ -243,3 +243,17 @@ def test_the_embedded_default_is_sick_before_and_well_after(folder: Path, diagno
     assert [s["path"] for s in treatment["before"]["sites"]] == [s["path"] for s in treatment["after"]["sites"]]
     assert len(treatment["quality_before"]["seeds"]) == len(treatment["quality_after"]["seeds"]) == 3
     assert (folder / "normkit-report" / "report.html").is_file()
+
+
+def test_help_lists_probes_and_remedies_and_where_the_report_goes(
+    diagnose: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normkit.conversion import rules
+    from normkit.diagnosis import probes
+
+    monkeypatch.setenv("COLUMNS", "400")
+    done = diagnose("--help")
+    assert done.returncode == 0
+    assert ", ".join(probes()) in done.stdout
+    assert ", ".join(rules()) in done.stdout
+    assert "[default: normkit-report]" in done.stdout
