@@ -18,7 +18,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "keyphrase",
             "meco",
             "mip",
-            "normalized-lr",
             "partial-correlation",
             "self-distillation",
             "stain-foundation",

@@ -16,6 +16,7 @@ from normkit.data.loaders import (
     words,
 )
 from normkit.data.masks import random_masks
+from normkit.data.perceptron import worst_case_dataset
 from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "text",
     "text_batches",
     "words",
+    "worst_case_dataset",
     "writable_folder",
     "write_atomically",
 ]

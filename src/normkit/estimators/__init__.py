@@ -4,4 +4,16 @@ Each takes arrays, DataFrames and, where the method allows, sparse matrices, and
 `check_estimator`.
 """
 
-__all__: list[str] = []
+from normkit.estimators.logistic_steps import iterates, iteration_bound, logistic_step
+from normkit.estimators.normalized_logistic_regression import NormalizedLogisticRegression
+from normkit.estimators.separability import Separability, margin, separability_report
+
+__all__ = [
+    "NormalizedLogisticRegression",
+    "Separability",
+    "iterates",
+    "iteration_bound",
+    "logistic_step",
+    "margin",
+    "separability_report",
+]

@@ -25,7 +25,7 @@ if native.AVAILABLE:
 
     _columns, _columns_backward = _native.columns, _native.columns_backward
 
-__all__ = ["DTYPES", "WHY_NOT", "backward", "forward", "takes"]
+__all__ = ["DTYPES", "WHY_NOT", "backward", "forward", "holds", "takes"]
 
 DTYPES: dict[torch.dtype, int] = native.STORAGE
 _threads = torch.get_num_threads
@@ -39,6 +39,16 @@ Sums = Float64[Tensor, "2 channels"]
 def takes(*tensors: Tensor | None) -> bool:
     """Whether the elements of all of them are in plain CPU memory."""
     return not tracing() and all(tensor is None or differentiable.plain(tensor) for tensor in tensors)
+
+
+def holds(*state: Tensor | None) -> bool:
+    """Whether a layer's state lies as native code moves it: float32 and whole numbers, each without gaps."""
+    for tensor in state:
+        if tensor is None or not differentiable.plain(tensor) or not tensor.is_contiguous():
+            return False
+        if tensor.dtype is not (torch.float32 if tensor.ndim else torch.int64):
+            return False
+    return True
 
 
 def forward(
