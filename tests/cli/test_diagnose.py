@@ -290,3 +290,17 @@ def test_bad_tables_are_one_line_and_code_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help_lists_probes_and_remedies_and_where_the_report_goes(
+    diagnose: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normkit.conversion import rules
+    from normkit.diagnosis import probes
+
+    monkeypatch.setenv("COLUMNS", "400")
+    done = diagnose("--help")
+    assert done.returncode == 0
+    assert ", ".join(probes()) in done.stdout
+    assert ", ".join(rules()) in done.stdout
+    assert "[default: normkit-report]" in done.stdout

@@ -16,10 +16,11 @@ class Growth:
     """A call whose time and memory are measured at growing sizes, found by listing `normkit.benchmarks`.
 
     Each measurement is one call in a fresh process with one thread, after a call of `quick_size` that imports and
-    builds what is built once. Time is the process's CPU time. Memory is the most that the process held during the call
-    beyond what it held before it: what has to be imported and the inputs do not count, what the call allocates and
-    returns does. The *exponent* p is the slope of log cost over log n, by least squares over the sizes measured: the
-    cost grows as nᵖ.
+    builds what is built once. Time is the process's CPU time, of a second call where the first took less than a second
+    (that one also pays for memory that the system has yet to hand out). Memory is the most that the process held
+    during the call beyond what it held before it: what has to be imported and the inputs do not count, what the call
+    allocates and returns does. The *exponent* p is the slope of log cost over log n, by least squares over the sizes
+    measured: the cost grows as nᵖ.
 
     `public`, `inputs` and the peers' calls go to that process by name: they are functions of a module, not lambdas.
 

@@ -17,6 +17,7 @@ __all__ = ["CallFailedError", "OutOfMemoryError", "Single", "answer", "fresh", "
 _CHILD = "from normkit.benchmarks._harness.single import answer; answer()"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _KILLED = -9
+_LONG = 1.0  # seconds
 
 
 class Single(NamedTuple):
@@ -35,18 +36,26 @@ class CallFailedError(Exception):
 
 
 def single(call: Callable[..., Any], growth: Growth, size: int, seed: int = 0, *, min_seconds: float = 0.05) -> Single:
-    """Measure one call here and now; a short one is repeated for its time, until `min_seconds` have passed."""
+    """Measure one call here and now: its memory at once, its time at a second call where the first was short.
+
+    A first call also pays for memory that the system has yet to hand out. Where it took a second or more, it is the
+    only one and its time counts; else it is made again until `min_seconds` have passed.
+    """
     call(*growth.make(growth.quick_size, seed))
     inputs = growth.make(size, seed)
     peak = PeakMemory()
-    start = time.process_time()
-    result = call(*inputs)
-    most, calls = peak.bytes(), 1
-    del result
-    while (passed := time.process_time() - start) < min_seconds:
+    first = _seconds(call, inputs, 0.0)
+    most = peak.bytes()
+    return Single(first if first >= _LONG else _seconds(call, inputs, min_seconds), most)
+
+
+def _seconds(call: Callable[..., Any], inputs: tuple[Any, ...], least: float) -> float:
+    """CPU time of a call, the mean of as many as fill `least` seconds."""
+    calls, start = 0, time.process_time()
+    while calls == 0 or time.process_time() - start < least:
         call(*inputs)
         calls += 1
-    return Single(passed / calls, most)
+    return (time.process_time() - start) / calls
 
 
 def fresh(call: Callable[..., Any], growth: Growth, size: int, seed: int = 0, *, min_seconds: float = 0.05) -> Single:

@@ -7,6 +7,7 @@ batch of one, shifts β that shut channels, writers scaled up, statistics in hal
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,9 +15,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data
-from normkit.models import PlainConvNet, ResNet, SequenceBatchNorm, Transformer, VisionTransformer
+from normkit.models import (
+    PlainConvNet,
+    RecurrentClassifier,
+    ResNet,
+    SequenceBatchNorm,
+    Transformer,
+    VisionTransformer,
+)
 from normkit.models.inpainting import InpaintGenerator
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, PowerNorm
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, LayerNormRNN, PowerNorm
 from normkit.training import fit
 from normkit.weights import weight_standardization
 
@@ -172,6 +180,19 @@ def _half(norm: Callable[[int], nn.Module]) -> Callable[[int], tuple[nn.Module, 
     return build
 
 
+def _reading(*, normalized: bool) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A tanh network that reads digits as 32 steps of 2 pixels, its recurrent matrix four times an orthogonal one."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        torch.manual_seed(seed)
+        layer = nn.RNN(2, 64, batch_first=True)
+        nn.init.orthogonal_(layer.get_parameter("weight_hh_l0"), gain=4.0)
+        model = RecurrentClassifier(LayerNormRNN.from_torch(layer) if normalized else layer)
+        return model, [(x.flatten(1).unflatten(1, (-1, 2)), y) for x, y in islice(_digits(32), 8)]
+
+    return build
+
+
 def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
     """A small inpainting net on smooth pictures, a third of whose pixels is a hole filled with white."""
 
@@ -224,6 +245,8 @@ def _patients() -> tuple[Patient, ...]:
         of("inpainting net with region norm", _inpainting("rn")),
         of("table of percentages", _table(closed=True), "closed-rows"),
         of("table of amounts", _table(closed=False)),
+        of("tanh network, large recurrent weights", _reading(normalized=False), "hidden-dynamics"),
+        of("layer-normalised tanh network, large recurrent weights", _reading(normalized=True)),
     )
 
 
