@@ -13,24 +13,24 @@ constexpr int64_t HUGE_PAGES_FROM = 4 << 20;  // bytes of a fresh output
 // What short_rows needs of torch; `view` is null until use_torch has found all of it.
 struct Torch {
     int (*view)(PyObject*, DlpackTensor*);
-    PyObject *tensor, *parameter, *empty_like, *empty, *active_modes, *get_num_threads;
+    PyObject *tensor, *parameter, *empty_like, *empty, *active_modes, *is_tracing, *get_num_threads;
     PyObject *requires_grad, *shape;  // names of attributes
 };
 Torch torch = {};
 
-// use_torch(Tensor, Parameter, empty_like, empty, active_modes, get_num_threads, exchange capsule) -> whether short_rows
-// can work.
-// active_modes() is the number of dispatch modes at work: FakeTensor, make_fx, torch.export.
+// use_torch(Tensor, Parameter, empty_like, empty, active_modes, is_tracing, get_num_threads, exchange capsule)
+// -> whether short_rows can work.
+// active_modes() is the number of dispatch modes at work: FakeTensor, make_fx, torch.export; is_tracing() is torch.jit's.
 PyObject* py_use_torch(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 7) return PyErr_Format(PyExc_TypeError, "use_torch takes 7 arguments, got %zd", count);
-    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[6], "dlpack_exchange_api"));
+    if (count != 8) return PyErr_Format(PyExc_TypeError, "use_torch takes 8 arguments, got %zd", count);
+    const auto* table = static_cast<const DlpackExchange*>(PyCapsule_GetPointer(given[7], "dlpack_exchange_api"));
     if (!table) return nullptr;
     if (table->major != 1 || !table->view) Py_RETURN_FALSE;
     PyObject* requires_grad = PyUnicode_InternFromString("requires_grad");
     PyObject* shape = PyUnicode_InternFromString("shape");
     if (!requires_grad || !shape) return nullptr;
-    for (int k = 0; k < 6; ++k) Py_INCREF(given[k]);
-    torch = {table->view, given[0], given[1], given[2], given[3], given[4], given[5], requires_grad, shape};
+    for (int k = 0; k < 7; ++k) Py_INCREF(given[k]);
+    torch = {table->view, given[0], given[1], given[2], given[3], given[4], given[5], given[6], requires_grad, shape};
     Py_RETURN_TRUE;
 }
 
@@ -41,6 +41,9 @@ long number_from(PyObject* function) {
     Py_XDECREF(value);
     return number;
 }
+
+// Whether something looks at what torch does, by which a kernel at an address is not seen; also if that cannot be told.
+bool is_watched() { return number_from(torch.active_modes) != 0 || number_from(torch.is_tracing) != 0; }
 
 // Whether this is a tensor or a parameter, not of another subclass.
 bool is_tensor(PyObject* object) {
@@ -135,7 +138,7 @@ PyObject* py_short_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     PyObject* out = count >= 3 && given[2] != Py_None ? given[2] : nullptr;
     DenseRows rows, destination;
     if (!torch.view || (operation != SOFTMAX && operation != LOG_SOFTMAX && operation != LOGSUMEXP)) Py_RETURN_NONE;
-    if (!is_plain(x) || (out && !is_plain(out)) || number_from(torch.active_modes) != 0) {
+    if (!is_plain(x) || (out && !is_plain(out)) || is_watched()) {
         if (PyErr_Occurred()) return nullptr;
         Py_RETURN_NONE;
     }
@@ -165,7 +168,7 @@ PyObject* py_gradient_rows(PyObject*, PyObject* const* given, Py_ssize_t count) 
     const long operation = PyLong_AsLong(given[0]);
     if (operation == -1 && PyErr_Occurred()) return nullptr;
     const bool known = operation == SOFTMAX_BACKWARD || operation == LOG_SOFTMAX_BACKWARD;
-    if (!torch.view || !known || !is_plain(given[2]) || number_from(torch.active_modes) != 0) {
+    if (!torch.view || !known || !is_plain(given[2]) || is_watched()) {
         if (PyErr_Occurred()) return nullptr;
         Py_RETURN_NONE;
     }

@@ -83,7 +83,7 @@ PyObject* fresh_floats(PyObject* shape, float** data) {
 // Rows of logits and their classes, from tensors that are plainly that.
 bool is_rows_and_classes(PyObject* x, PyObject* target, CrossEntropyJob& job) {
     if (!torch.view || reinterpret_cast<PyObject*>(Py_TYPE(x)) != torch.tensor) return false;
-    if (reinterpret_cast<PyObject*>(Py_TYPE(target)) != torch.tensor || number_from(torch.active_modes) != 0) return false;
+    if (reinterpret_cast<PyObject*>(Py_TYPE(target)) != torch.tensor || is_watched()) return false;
     DenseRows rows;
     DlpackTensor view;
     if (!dense_rows(torch.view, x, rows) || torch.view(x, &view) != 0 || view.ndim != 2) return false;

@@ -124,7 +124,7 @@ PyObject* py_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count) {
     PyObject *x = given[1], *residual = given[7], *out = given[10];
     DenseRows rows, added, summed, fresh;
     bool failed = !torch.view || !is_tensor(x) || !(job.eps >= 0.0);
-    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, x, rows);
+    failed = failed || is_watched() || !dense_rows(torch.view, x, rows);
     failed = failed || (given[2] == Py_None ? operation != COMPRESSED_NORM : !is_shape_of(given[2], rows.size));
     if (!failed) job.weight = row_parameter(given[3], rows.size, failed);
     if (!failed) job.bias = row_parameter(given[4], rows.size, failed);
@@ -202,7 +202,7 @@ PyObject* py_norm_rows_backward(PyObject*, PyObject* const* given, Py_ssize_t co
     if (PyErr_Occurred() || !is_norm(operation, FLOAT32)) return nullptr;
     DenseRows s, dy, ds, scales, fresh;
     bool failed = !torch.view || !is_tensor(given[1]) || !is_tensor(given[2]) || !is_tensor(given[5]);
-    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, given[1], s);
+    failed = failed || is_watched() || !dense_rows(torch.view, given[1], s);
     failed = failed || !like_rows(given[2], s, dy) || !dense_rows(torch.view, given[5], scales);
     failed = failed || scales.storage != FLOAT32 || scales.elements() != 3 * s.count;
     if (!failed && given[3] != Py_None) {

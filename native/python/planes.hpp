@@ -64,7 +64,7 @@ PyObject* py_group_norm_rows(PyObject*, PyObject* const* given, Py_ssize_t count
     DenseRows rows, fresh;
     DlpackTensor view;
     bool failed = !torch.view || !is_tensor(x) || !(job.eps >= 0.0) || job.groups < 1;
-    failed = failed || number_from(torch.active_modes) != 0 || !dense_rows(torch.view, x, rows, 1);
+    failed = failed || is_watched() || !dense_rows(torch.view, x, rows, 1);
     failed = failed || torch.view(x, &view) != 0;
     if (!failed) {
         job.batch = rows.count;

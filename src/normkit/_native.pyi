@@ -101,6 +101,7 @@ def use_torch(
     empty_like: Callable[[Tensor], Tensor],
     empty: Callable[..., Tensor],
     active_modes: Callable[[], int],
+    is_tracing: Callable[[], bool],
     get_num_threads: Callable[[], int],
     exchange: object,
     /,

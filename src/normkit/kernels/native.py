@@ -86,12 +86,6 @@ if AVAILABLE:
 # torch is older than 2.10 and offers no table.
 short_rows: Callable[..., Tensor | None] | None = None
 
-
-def _watchers() -> int:
-    """How many dispatch modes, and torch.jit.trace, look at what torch does: a kernel at an address is not seen."""
-    return int(torch._C._len_torch_dispatch_stack()) + (torch._C._get_tracing_state() is not None)
-
-
 # The same for group norm, and for the row norms forward and backward; see `native/python/{planes,norms}.hpp`.
 group_norm_rows: Callable[..., Tensor | None] | None = None
 norm_rows: Callable[..., Any] | None = None
@@ -102,7 +96,8 @@ if AVAILABLE and hasattr(Tensor, "__dlpack_c_exchange_api__"):
         torch.nn.Parameter,
         torch.empty_like,
         torch.empty,
-        _watchers,
+        torch._C._len_torch_dispatch_stack,
+        torch._C._is_tracing,
         torch.get_num_threads,
         Tensor.__dlpack_c_exchange_api__,
     )
