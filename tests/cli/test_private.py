@@ -107,6 +107,7 @@ def test_no_private_number_is_in_the_files(folder: Path) -> None:
         ("private.csv", ("--epsilon", 1, "--metric", "l1"), "bounds is None"),
         ("private.csv", ("--epsilon", 1, "--metric", "l1", "--kernel", "cauchy"), "leave --kernel and --label out"),
         ("private.csv", ("--epsilon", 1, "--kernel", "inner"), "--kernel inner is for classes"),
+        ("private.csv", ("--epsilon", 1, "--low", 0, "--high", 1), "add --metric"),
         ("labelled.csv", ("--epsilon", 1, "--label", "kind"), "needs --classes"),
         ("labelled.csv", ("--epsilon", 1, "--label", "sort", "--classes", "high,low"), "has no column sort"),
         ("labelled.csv", ("--epsilon", 1), "line 2, column 2 is no number"),

@@ -75,3 +75,23 @@ def test_the_console_writes_where_stdout_is_now(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stdout", stream)
     _shell.console.print("here")
     assert stream.getvalue() == "here\n"
+
+
+def test_the_bare_command_prints_its_help_and_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["normkit"])
+    with pytest.raises(SystemExit):
+        _shell.main()
+    said = capsys.readouterr()
+    assert "diagnose" in said.out
+    assert said.err == ""
+
+
+def test_what_shows_a_paper_on_tables_says_how_to_give_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["normkit", "show", "partial-correlation"])
+    with pytest.raises(SystemExit):
+        _shell.main()
+    assert "normkit diagnose --data table.csv --probes closed-rows" in capsys.readouterr().out

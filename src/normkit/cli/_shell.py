@@ -149,7 +149,8 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         _fail(KeyboardInterrupt(), _INTERRUPTED)
     except _UsageError as error:
-        sys.stderr.write(f"error: {' '.join(error.format_message().split())}\n")
+        if message := " ".join(error.format_message().split()):  # none where the help has just been printed
+            sys.stderr.write(f"error: {message}\n")
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()

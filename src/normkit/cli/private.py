@@ -58,6 +58,8 @@ def build(
     from normkit.estimators.private.tables import build_release
 
     budget = {"epsilon": epsilon, "delta": delta, "neighbours": neighbours, "noise": noise}
+    if metric is None and not (low is None and high is None):
+        raise ValueError("--low and --high bound the columns of a distance: add --metric, or leave them out")
     bounds = None if low is None or high is None else (low, high)
     with progress("releasing"):
         done = build_release(

@@ -35,9 +35,15 @@ def _print(console: Console, paper: Paper) -> None:
 def _commands(paper: Paper) -> list[str]:
     lines = [f"normkit reproduce {paper.slug}"]
     if paper.probe:
-        lines.append(f"normkit diagnose --probes {paper.probe}")
+        lines.append(f"normkit diagnose {_what_is_examined(paper.probe)}--probes {paper.probe}")
     if paper.rule:
         lines.append(f"normkit convert --model package.module:function --to {paper.rule}")
     if paper.extra:
         lines.append(f'pip install "normkit[{paper.extra}]"')
     return lines
+
+
+def _what_is_examined(probe: str) -> str:
+    from normkit.diagnosis import probes
+
+    return "--data table.csv " if "table" in probes()[probe].needs else ""
