@@ -6,7 +6,9 @@ small enough for the whole of `check_estimator`.
 
 from sklearn.base import BaseEstimator
 
-INSTANCES: tuple[BaseEstimator, ...] = ()
+from normkit.estimators import InfiniteNetClassifier
+
+INSTANCES: tuple[BaseEstimator, ...] = (InfiniteNetClassifier(),)
 
 # Class name: {check: why it fails}. A check that is listed and passes is an error too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
