@@ -35,10 +35,10 @@ paper = Paper(
 
 
 def _points(draw: np.random.Generator, n: int, d: int) -> tuple[ndarray, ndarray]:
-    """Points |N(0, I)| on the sphere and P(y = 1) there, 0.8 or 0.2."""
+    """Points |N(0, I)| on the sphere and P(y = 1) there, 0.8 or 0.2; at d = 1 the last two terms cancel."""
     x = np.abs(draw.normal(size=(n, d + 1)))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    score = np.sin(6 * np.arccos(x[:, 0])) + x[:, 1] - (x[:, d] if d > 1 else 0)
+    score = np.sin(6 * np.arccos(x[:, 0])) + x[:, 1] - x[:, d]
     return x, np.where(score > 0, 0.8, 0.2)
 
 
