@@ -12,6 +12,7 @@
 #include "threads.hpp"
 #include "arguments.hpp"
 #include "calls.hpp"
+#include "column_steps.hpp"
 #include "columns.hpp"
 #include "direct.hpp"
 #include "losses.hpp"
@@ -172,6 +173,12 @@ PyMethodDef METHODS[] = {
     {"norm_rows_backward", method(py_norm_rows_backward), METH_FASTCALL, "Its gradients; None if not such."},
     {"columns", method(py_columns), METH_FASTCALL, "Run one column norm on raw memory."},
     {"columns_backward", method(py_columns_backward), METH_FASTCALL, "Its gradients."},
+    {"unified_advance", method(py_unified_advance), METH_FASTCALL, "One step of unified normalisation's statistics."},
+    {"unified_gradient", method(py_unified_gradient), METH_FASTCALL, "The same for its gradient."},
+    {"power_gain", method(py_power_gain), METH_FASTCALL, "What a pass of power normalisation multiplies by."},
+    {"power_advance", method(py_power_advance), METH_FASTCALL, "One step of its statistic."},
+    {"power_pull", method(py_power_pull), METH_FASTCALL, "What its backward pass multiplies by."},
+    {"power_gradients", method(py_power_gradients), METH_FASTCALL, "What its backward pass leaves."},
     {"planes", method(py_planes), METH_FASTCALL, "Run one channel norm on raw memory."},
     {"group_norm_rows", method(py_group_norm_rows), METH_FASTCALL, "Group norm of a dense tensor; None if not such."},
     {"advise_huge_pages", method(py_advise_huge_pages), METH_FASTCALL, "Ask for huge pages; True if granted."},

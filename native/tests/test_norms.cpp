@@ -218,7 +218,7 @@ void test_shape(int64_t rows, int64_t dim, bool at_end) {
 }
 
 // y is the same whether the sum of x and the residual is wanted or only passed through scratch.
-void test_sum_that_is_not_kept(int64_t dim) {
+void test_sum_that_is_not_kept(int64_t dim, int threads) {
     for (const Storage storage : {FLOAT32, BFLOAT16}) {
         const int64_t bytes = 5 * dim * bytes_of(storage);
         const Poisoned x(bytes, true), residual(bytes, true), sum(bytes, true), kept(bytes, true), dropped(bytes, true);
@@ -234,10 +234,10 @@ void test_sum_that_is_not_kept(int64_t dim) {
         job.eps = EPS;
         job.sum = sum.get();
         job.y = kept.get();
-        run(job, 1);
+        run(job, threads);
         job.sum = nullptr;
         job.y = dropped.get();
-        run(job, 1);
+        run(job, threads);
         check(std::memcmp(kept.get(), dropped.get(), static_cast<size_t>(bytes)) == 0, "a sum that is not kept");
     }
 }
@@ -256,6 +256,26 @@ void test_threads() {
             check(call.same_sums(again), many.name() + "gradients of the parameters are the same every time");
         }
     }
+}
+
+// Fewer rows than threads: they share the parts of each row, and nothing that adds up no rows changes by it.
+void test_parts_of_long_rows() {
+    for (const NormOperation operation : {LAYER_NORM, RMS_NORM, COMPRESSED_NORM}) {
+        for (const Storage storage : {FLOAT32, BFLOAT16}) {
+            for (const bool full : {false, true}) {
+                for (const int64_t cache : {int64_t{16}, int64_t{1} << 40}) {
+                    thresholds().cache_bytes = cache;
+                    const Case alone = {operation, storage, 2, 150'001, full, full, full, true, 1};
+                    Case many = alone;
+                    many.threads = 3;
+                    const Call serial(alone), parts(many);
+                    parts.verify();
+                    check(parts.same_rows(serial), many.name() + "parts of rows are the rows");
+                }
+            }
+        }
+    }
+    thresholds().cache_bytes = 0;
 }
 
 // y = 0 for a row of equal entries; a row with a NaN or an infinity is NaN, and only that row.
@@ -319,8 +339,10 @@ void test_all() {
         test_shape(2, 70'000, at_end);
         test_shape(300, 9, at_end);  // more rows than are added up in float32
     }
-    for (const int64_t dim : {1, 33, 512, 4097}) test_sum_that_is_not_kept(dim);
+    for (const int64_t dim : {1, 33, 512, 4097}) test_sum_that_is_not_kept(dim, 1);
+    test_sum_that_is_not_kept(70'000, 8);
     test_threads();
+    test_parts_of_long_rows();
     test_degenerate_rows();
     test_offset();
 }

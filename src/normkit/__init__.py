@@ -35,7 +35,25 @@ _VERBS = {
     "monitor": "normkit.diagnosis",
     "reproduce": "normkit.papers",
 }
-_ROOMS = ("data", "functional", "kernels", "models", "nn", "surgery", "training", "weights")
+_ROOMS = (
+    "benchmarks",
+    "comparison",
+    "conversion",
+    "data",
+    "diagnosis",
+    "estimators",
+    "functional",
+    "kernels",
+    "losses",
+    "models",
+    "nn",
+    "papers",
+    "report",
+    "search",
+    "surgery",
+    "training",
+    "weights",
+)
 
 __all__ = ["__version__", "bench", "compare", "convert", "diagnose", "load", "monitor", "reproduce"]
 

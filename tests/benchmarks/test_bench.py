@@ -14,7 +14,7 @@ from normkit.benchmarks._harness.scene import Effort, time_scene
 PROMISED = {
     *("op", "variant", "shape", "dtype", "threads", "mode", "cache", "output", "min_ns", "median_ns", "p10", "p90"),
     *("bytes", "gbps", "copy_fraction", "ratio_to", "ratio_median", "ratio_ci", "max_ulp", "status", "reason"),
-    *("bar", "met", "device", "clock"),
+    *("bar", "met", "device", "clock", "peak_bytes", "time_exponent", "memory_exponent", "limits"),
 }
 MACHINE = [
     *("cpu", "isa", "active_isa", "cores", "caches", "thp", "torch", "triton", "gpu", "driver", "clocks", "normkit"),

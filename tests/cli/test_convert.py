@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from normkit.cli import main
-from normkit.conversion import load
+from normkit.conversion import load, rules
 from tests.conversion.instances import encoder, images
 
 MODEL = ("--model", "tests.conversion.instances:conv_net", "--data", "tests.conversion.instances:images")
@@ -135,3 +135,11 @@ def test_bad_input_is_one_line_and_exit_code_2(normkit, tmp_path, arguments, mes
     assert done.err.startswith("error: ")
     assert len(done.err.strip().splitlines()) == 1
     assert not any(tmp_path.iterdir())
+
+
+def test_help_lists_the_rules_and_says_what_happens_without_out(normkit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    done = normkit("--help")
+    assert done.code == 0
+    assert ", ".join(rules()) in done.out
+    assert "[default: keep nothing]" in done.out

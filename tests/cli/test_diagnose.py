@@ -243,3 +243,64 @@ def test_the_embedded_default_is_sick_before_and_well_after(folder: Path, diagno
     assert [s["path"] for s in treatment["before"]["sites"]] == [s["path"] for s in treatment["after"]["sites"]]
     assert len(treatment["quality_before"]["seeds"]) == len(treatment["quality_after"]["seeds"]) == 3
     assert (folder / "normkit-report" / "report.html").is_file()
+
+
+TABLE = "id,Si,Al,K\n" + "".join(f"{i},{60 + i % 7},{20 + i % 5},{20 - i % 7 - i % 5}\n" for i in range(30))
+
+
+def test_a_table_is_diagnosed_without_a_model(folder: Path, diagnose: Run) -> None:
+    (folder / "table.csv").write_text(TABLE, encoding="utf-8")
+    done = diagnose("--data", "table.csv", "--json", "--fail-on", "act")
+    assert done.returncode == 3
+    payload = _payload(done)
+    finding = payload["findings"][0]
+    assert _severities(payload) == {"closed-rows": "act"}
+    assert finding["sites"][0]["parts"] == "'Si', 'Al', 'K'"
+    assert finding["remedies"][0]["to"] == "partial-correlation"
+    assert payload["model"] == "table"
+    assert "Si, Al, K" in (folder / "normkit-report" / "report.html").read_text(encoding="utf-8")
+    plain = diagnose("--data", "table.csv")
+    assert plain.returncode == 0
+    assert "PartialCorrelation" in plain.stdout
+
+
+def test_a_data_set_that_is_a_table(diagnose: Run, data_folder: Path) -> None:
+    if not (data_folder / "roman-cups").is_dir():
+        pytest.skip("roman-cups is not on this machine")
+    finding = _payload(diagnose("--data", "roman-cups", "--json"))["findings"][0]
+    assert finding["sites"][0]["columns"] == 11
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "gone.csv"), "gone.csv: no such file"),
+        (("--data", "words.csv"), "no column holds numbers"),
+        (("--data", "digits"), "is no table"),
+        (("--data", "table.csv", "--treat"), "leave --treat out"),
+        (("--data", "table.csv", "--loss", "mine:mlp"), "--loss and --forward go with a model"),
+    ],
+)
+def test_bad_tables_are_one_line_and_code_2(
+    folder: Path, diagnose: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    (folder / "table.csv").write_text(TABLE, encoding="utf-8")
+    (folder / "words.csv").write_text("a,b\nx,y\n", encoding="utf-8")
+    done = diagnose(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help_lists_probes_and_remedies_and_where_the_report_goes(
+    diagnose: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normkit.conversion import rules
+    from normkit.diagnosis import probes
+
+    monkeypatch.setenv("COLUMNS", "400")
+    done = diagnose("--help")
+    assert done.returncode == 0
+    assert ", ".join(probes()) in done.stdout
+    assert ", ".join(rules()) in done.stdout
+    assert "[default: normkit-report]" in done.stdout

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from normkit import search
 from normkit.cli import evolve
 
 APP = typer.Typer()
@@ -55,6 +56,15 @@ def test_the_table_is_for_people(images: str) -> None:
     result = CliRunner().invoke(APP, [*SMALL, "--data", images], catch_exceptions=False)
     assert result.exit_code == 0
     assert "proposals:" in result.output
+
+
+def test_only_what_was_written_is_named(images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.Search, "best", lambda self, k: [])
+    out = tmp_path / "out"
+    said = CliRunner().invoke(APP, [*SMALL, "--data", images, "--out", str(out)], catch_exceptions=False).output
+    assert "No candidate passed the test" in said
+    assert "search.jsonl (the log), best.json, report.html are in" in said
+    assert sorted(path.name for path in out.iterdir()) == ["best.json", "report.html", "search.jsonl"]
 
 
 def test_mistakes_are_named(images: str, tmp_path: Path) -> None:

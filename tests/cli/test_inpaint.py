@@ -78,6 +78,15 @@ def test_fill_repairs_one_photograph(folder: Path, tmp_path: Path) -> None:
     call(*common, "--mask", folder / "masks" / "a.png", "--force")
 
 
+@pytest.mark.parametrize(("name", "said"), [("whole.jpg", True), ("whole.png", False)])
+def test_fill_says_where_a_format_loses(name: str, said: bool, folder: Path, tmp_path: Path) -> None:
+    files = {"--checkpoint": "net/generator.safetensors", "--image": "photographs/0.png", "--mask": "masks/a.png"}
+    given = [str(each) for option, path in files.items() for each in (option, folder / path)]
+    result = CliRunner().invoke(app, ["fill", *given, "--out", str(tmp_path / name)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert ("a .png keeps every pixel" in result.output) is said
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -50,6 +50,14 @@ def test_a_person_sees_every_claim_and_where_the_report_is(normkit, tmp_path):
     assert "report:" in out
 
 
+def test_a_reason_that_all_claims_share_is_said_once(normkit):
+    code, out, _ = normkit("reproduce", "toy", "--scale", "smoke")
+    assert code == 0
+    words = " ".join(out.replace("│", " ").split())
+    assert words.count("smoke scale: the whole way runs, nothing is judged") == 1
+    assert "not judged, where nothing else is said: smoke scale" in words
+
+
 def test_all_runs_every_paper_and_resumes(normkit, tmp_path, monkeypatch):
     monkeypatch.setattr("normkit.cli.reproduce.papers", lambda: [toy.paper])
     assert normkit("reproduce", "--all", "--out", tmp_path)[0] == 0

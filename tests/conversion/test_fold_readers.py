@@ -70,6 +70,23 @@ class Chosen(nn.Module):
         return self.first(y[:, 0]), self.all(y), self.third(self.drop(y)[..., 1:, :])
 
 
+class OneChannel(nn.Module):
+    """A map reads one channel of all positions, which are as many as the channels: not the last axis of the norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = UnifiedNorm(WIDTH), nn.Linear(WIDTH, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(x)[:, :, 0, ...])
+
+
+def test_an_index_of_the_last_axis_before_an_ellipsis_is_no_choice_of_positions() -> None:
+    x = torch.randn(4, WIDTH, WIDTH)
+    with pytest.raises(ConversionError, match="its output is read by __getitem__, which is no linear map"):
+        convert(settled(OneChannel(), x), "fold", example=x)
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "pre-norm language model": (lambda: language_model(placement="pre"), tokens),
     "attention": (lambda: Attending(bias=True), lambda: vectors()[0]),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from normkit.conversion import ConversionError, PreRMSNorm, convert, load
+from normkit.conversion._streams.compress import ExpandedCRMSNorm
 from normkit.models import Transformer
 from normkit.nn import RMSNorm
 from tests.conversion.instances import encoder, excite, vectors
@@ -59,6 +60,20 @@ def test_dropout_leaves_no_mean_in_the_stream():
     new.layers[1].register_forward_hook(lambda module, args, output: means.append(output.mean(-1).abs().max()))
     new(vectors()[0])
     assert means[0] < 1e-6
+
+
+def test_the_entry_that_comes_back_is_rounded_once():
+    """As LayerNorm's is, and not the sum of the roundings of all others."""
+    torch.manual_seed(0)
+    norm = ExpandedCRMSNorm(768)
+    nn.init.uniform_(norm.weight)
+    nn.init.normal_(norm.bias)
+    norm.bfloat16()
+    z = torch.randn(64, 767).bfloat16()
+    exact, given = copy.deepcopy(norm).double()(z.double()), norm(z)
+    assert given.dtype == torch.bfloat16
+    half_a_unit = exact.abs().clamp_min(1e-3) * 2**-8
+    assert ((given.double() - exact).abs() <= 1.01 * half_a_unit).all()
 
 
 @each_slug

@@ -156,6 +156,7 @@ CHECKSUMS = {
     "digits": "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3",
     "mnist": "5b92582eb909c82a9bfefcd44acbe9233be3eb5b419a44cf211022ad2bf4bf96",
     "natural": "89076091bd45a0ae15598a56a9b87e4115e768d9276e8cdb8645dff9a8b42168",
+    "roman-cups": "73f7b64942a77ad34f8704cf51aa8c95c8b5f5dfc9666f0f0c7bf75033057410",
     "state-union": "252f4caf25845ba92a4c019e8350dbe0c1408afa5218e63371d70cd6ddfaa8b4",
     "tinyshakespeare": "9ac41865c3d542edd97dd2106609422f553da41c82bd5bb886a09f4e61b5bfae",
     "usps": "25905ee2d769196534b5fa5238b66eb45bf35f6aa5caea43a478c2b8f3dc6307",

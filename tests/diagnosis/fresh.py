@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from normkit.models import MLP, PlainConvNet, ResNet, Transformer, resnet
+from normkit.models import MLP, PlainConvNet, RecurrentClassifier, ResNet, Transformer, resnet
 
 Network = tuple[nn.Module, list[Any]]
 
@@ -69,6 +69,8 @@ def fresh() -> Iterator[tuple[str, Callable[[], Network]]]:
             [(torch.randn(256, 32), torch.arange(256) % 10) for _ in range(4)],
         ),
     )
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        yield f"nn.{kind.__name__}", lambda kind=kind: (RecurrentClassifier(kind(8, 64, batch_first=True)), _series())
     yield "Transformer, peri", lambda: (Transformer(100, 64, 4, 4, placement="peri"), _tokens(named=False))
 
 
@@ -109,6 +111,10 @@ def _pictures() -> list[Any]:
     """Smooth noise: neighbouring pixels are alike, as in pictures, and labels are arbitrary."""
     coarse = torch.randn(4, 32, 3, 8, 8)
     return [(nn.functional.interpolate(x, size=32, mode="bilinear"), torch.arange(32) % 10) for x in coarse]
+
+
+def _series() -> list[Any]:
+    return [(each, torch.arange(32) % 10) for each in torch.randn(4, 32, 20, 8)]
 
 
 def _encoder(norm_first: bool) -> nn.Module:

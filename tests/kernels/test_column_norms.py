@@ -8,12 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from normkit.functional.power_norm import POWER_NORM
+from normkit.functional.unified_norm import UNIFIED_NORM
 from normkit.kernels import disabled, native, native_columns
 from normkit.nn import PowerNorm, UnifiedNorm
 
 pytestmark = pytest.mark.skipif(bool(native.WHY_NOT), reason=native.WHY_NOT or "available")
 
 STEPS = 7
+
+
+def settled(**where: Any) -> UnifiedNorm:
+    """A layer of a thousand steps: its gradient is compensated for the running statistic's distance."""
+    layer = UnifiedNorm(12, (3, 2), warmup_iters=3, **where)
+    layer.iters.fill_(1000)
+    layer.buffer_x2.fill_(0.5)
+    return layer
+
+
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "power": lambda **where: PowerNorm(12, warmup_iters=3, **where),
@@ -24,6 +36,8 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "power-v-bare": lambda **where: PowerNorm(12, variant="pn-v", group_num=0, affine=False, **where),
     "unified": lambda **where: UnifiedNorm(12, warmup_iters=3, **where),
     "unified-filter": lambda **where: UnifiedNorm(12, 3, warmup_iters=2, outlier_filtration=True, **where),
+    "unified-settled": settled,
+    "unified-alone": lambda **where: UnifiedNorm(12, 1, warmup_iters=2, **where),
 }
 
 
@@ -57,10 +71,7 @@ def trained(layer: nn.Module, dtype: torch.dtype, pad_mask: Tensor | None) -> It
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 @pytest.mark.parametrize("name", list(LAYERS))
-def test_every_step_is_that_of_the_formulas(
-    name: str, dtype: torch.dtype, pad_mask: Tensor | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("normkit.kernels.unified_norm._BREAK_EVEN", 0)
+def test_every_step_is_that_of_the_formulas(name: str, dtype: torch.dtype, pad_mask: Tensor | None) -> None:
     with disabled("native"):
         wanted = list(trained(LAYERS[name](dtype=torch.float64), torch.float64, pad_mask))
     found = list(trained(LAYERS[name](dtype=dtype), dtype, pad_mask))
@@ -84,7 +95,6 @@ def test_the_kernels_do_compute_it(name: str, monkeypatch: pytest.MonkeyPatch) -
 
     for function in ("_columns", "_columns_backward"):
         monkeypatch.setattr(native_columns, function, counted(getattr(native_columns, function)))
-    monkeypatch.setattr("normkit.kernels.unified_norm._BREAK_EVEN", 0)
     list(trained(LAYERS[name](), torch.float32, None))
     assert calls.count("columns") >= STEPS + 1
     assert calls.count("columns_backward") >= STEPS
@@ -181,3 +191,45 @@ def test_a_call_that_asks_for_nothing_or_lacks_numbers_is_refused() -> None:
         native_columns.forward(x)
     with pytest.raises(ValueError, match="dx needs coefficients of dy and of u"):
         native_columns.backward(x, x, torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "rows", "training", "ours"),
+    [
+        (PowerNorm, (1 << 14, 1), True, True),
+        (PowerNorm, ((1 << 14) + 1, 1), True, False),
+        (PowerNorm, (1 << 10, 1), False, True),
+        (PowerNorm, (33, 32, 1), False, False),
+        (PowerNorm, ((1 << 14) + 1, 2), True, True),
+        (UnifiedNorm, ((1 << 14) + 1, 3), True, False),
+        (UnifiedNorm, ((1 << 14) + 1, 4), True, True),
+        (UnifiedNorm, ((1 << 14) + 1, 2), False, True),
+        (UnifiedNorm, ((1 << 10) + 1, 1), False, False),
+    ],
+)
+def test_many_rows_of_few_channels_are_left_to_torch(
+    make: Any, rows: tuple[int, ...], training: bool, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    kernel = {PowerNorm: POWER_NORM, UnifiedNorm: UNIFIED_NORM}[make].implementations["native"]
+    monkeypatch.setitem(vars(kernel), "function", lambda *args: called.append(args) or args[0])  # cached there
+    make(rows[-1]).train(training)(torch.randn(rows))
+    assert bool(called) is ours
+
+
+@pytest.mark.parametrize("make", [PowerNorm, UnifiedNorm])
+def test_a_layer_goes_on_where_the_other_way_left_it(make: Any) -> None:
+    """Batches of many rows and of few in turn give what the formulas give throughout."""
+    batches = [torch.randn(rows, 1) for rows in (20_000, 50, 20_000, 50, 50)]
+    states = []
+    for off in (False, True):
+        layer = make(1, warmup_iters=2)
+        for x in batches:
+            if off:
+                with disabled("native"):
+                    layer(x).sum().backward()
+            else:
+                layer(x).sum().backward()
+        states.append(layer.state_dict())
+    for name, mine in states[0].items():
+        torch.testing.assert_close(mine, states[1][name], atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The loops of LSTM and GRU by hand: the values and gradients of the steps in float64, and when they stand back."""
+"""The loops of LSTM, GRU and Elman network by hand: values and gradients in float64, and when they stand back."""
 
 from typing import Any
 
@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from normkit import kernels
-from normkit.kernels import gru, lstm, native
-from normkit.nn import LayerNormGRU, LayerNormLSTM
+from normkit.kernels import elman, gru, lstm, native
+from normkit.nn import LayerNormGRU, LayerNormLSTM, LayerNormRNN
 
 pytestmark = pytest.mark.skipif(native.norm_rows is None, reason=f"no native kernels: {native.WHY_NOT}")
 
 WIDTHS = (3, 16)
-LOOPS = {LayerNormLSTM: lstm, LayerNormGRU: gru}
-both = pytest.mark.parametrize("make", LOOPS)
-Layer = LayerNormLSTM | LayerNormGRU
+LOOPS = {LayerNormLSTM: lstm, LayerNormGRU: gru, LayerNormRNN: elman}
+NORMS = {LayerNormLSTM: "ln_c_l0", LayerNormGRU: "ln_hn_l0", LayerNormRNN: "ln_l0"}
+every_layer = pytest.mark.parametrize("make", LOOPS)
+Layer = LayerNormLSTM | LayerNormGRU | LayerNormRNN
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def close(found: list[Tensor], wanted: list[Tensor], tolerance: float = 2e-5) ->
         assert (ours.double() - exact.double()).abs().max() <= tolerance * max(1.0, exact.abs().max().item())
 
 
-@both
+@every_layer
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"bias": False, "eps": 1e-2}], ids=str)
 def test_values_and_gradients(make: type[Layer], width: int, options: dict[str, Any], walked: list[Any]) -> None:
@@ -86,7 +87,7 @@ def test_values_and_gradients(make: type[Layer], width: int, options: dict[str, 
         close(ours, exactly)
 
 
-@both
+@every_layer
 def test_without_a_gradient_nothing_is_kept(make: type[Layer], walked: list[Any]) -> None:
     layer, exact = layers(make, 16, bidirectional=True)
     x = torch.randn(9, 3, 4)
@@ -97,7 +98,7 @@ def test_without_a_gradient_nothing_is_kept(make: type[Layer], walked: list[Any]
     close(found, wanted)
 
 
-@both
+@every_layer
 def test_a_gradient_of_some_only(make: type[Layer], walked: list[Any]) -> None:
     layer, exact = layers(make, 16)
     layer.requires_grad_(False)
@@ -108,7 +109,7 @@ def test_a_gradient_of_some_only(make: type[Layer], walked: list[Any]) -> None:
     close([found], [wanted])
 
 
-@both
+@every_layer
 def test_second_derivative(make: type[Layer], walked: list[Any]) -> None:
     layer, exact = layers(make, 8)
     x = torch.randn(4, 2, 4, requires_grad=True)
@@ -121,7 +122,7 @@ def test_second_derivative(make: type[Layer], walked: list[Any]) -> None:
     close(list(twice[0]), list(twice[1]), 1e-4)
 
 
-@both
+@every_layer
 def test_backward_twice_and_an_output_written_over(make: type[Layer]) -> None:
     layer, _ = layers(make, 16)
     y = layer(torch.randn(9, 3, 4))[0]
@@ -136,7 +137,7 @@ def test_backward_twice_and_an_output_written_over(make: type[Layer]) -> None:
         y.sum().backward()
 
 
-@both
+@every_layer
 def test_it_stands_back(make: type[Layer], walked: list[Any]) -> None:
     layer, _ = layers(make, 16)
     x = torch.randn(9, 3, 4)
@@ -147,16 +148,25 @@ def test_it_stands_back(make: type[Layer], walked: list[Any]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         layer(x)
     torch.vmap(layer)(x[None])
-    norm = layer.get_submodule("ln_c_l0" if make is LayerNormLSTM else "ln_hn_l0")
+    norm = layer.get_submodule(NORMS[make])
     norm.register_forward_hook(lambda *_: None)
     layer(x)
     assert len(walked) == 1
 
 
-@both
+@every_layer
 def test_states_that_are_not_contiguous(make: type[Layer], walked: list[Any]) -> None:
     layer, exact = layers(make, 16)
     x, *states = inputs(make, 16, 1)
     states = [torch.randn(1, 16, 3).mT for _ in states]
     close(run(layer, x, *states), run(exact, x.double(), *(each.double() for each in states)))
     assert len(walked) == 1
+
+
+def test_the_elman_network_with_relu(walked: list[Any]) -> None:
+    layer, exact = layers(LayerNormRNN, 16, nonlinearity="relu", bidirectional=True)
+    tensors = inputs(LayerNormRNN, 16, 2)
+    found, wanted = outcome(layer, tensors), outcome(exact, tensors)
+    assert len(walked) == 2
+    for ours, exactly in zip(found, wanted, strict=True):
+        close(ours, exactly)

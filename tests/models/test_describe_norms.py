@@ -1,11 +1,13 @@
 """Blocks of several libraries are read from their data flow; the same names mean other places in other models."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from normkit.conversion import ConversionError, convert
 from normkit.models import Transformer, TransformerDecoderLayer, describe_norms
 from normkit.models.transformer import PLACEMENTS
 from tests.models.blocks import VisionTransformer, hugging_face
@@ -153,6 +155,142 @@ class Gelu(nn.Module):
 def test_sums_that_are_no_residual_are_not_taken_for_one() -> None:
     with pytest.raises(ValueError, match="has no residual stream: no sum"):
         describe_norms(nn.Sequential(nn.Linear(8, 8), Gelu()), torch.randn(2, 8))
+
+
+class RMS(nn.Module):
+    """w · x · rsqrt(mean(x²) + ε), and no name says that it is a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+
+class Gain(nn.Module):
+    """A factor for each channel by a mean over the positions: a scale of x, and no norm of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean(1, keepdim=True).sigmoid()
+
+
+WRITTEN = {
+    "root mean square": lambda x: x * (x.float() ** 2).mean(-1, keepdim=True).add(1e-6).rsqrt().to(x.dtype),
+    "gain first": lambda x: 2 * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6),
+    "gain first, centred": lambda x: 2 * (x - x.mean(-1, keepdim=True)) * x.var(-1, keepdim=True).add(1e-6).rsqrt(),
+    "power": lambda x: x / (x.square().mean(-1, keepdim=True) + 1e-6) ** 0.5,
+    "length": lambda x: x / x.norm(dim=-1, keepdim=True),
+    "centred": lambda x: (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + 1e-5) * 2 + 1,
+    "deviation": lambda x: 3 * ((x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-5)),
+}
+UNWRITTEN = {
+    "gate": lambda x: x * x.mean(-1, keepdim=True).sigmoid(),
+    "softmax": lambda x: x.exp() / x.exp().sum(-1, keepdim=True),
+    "another's scale": lambda x: x * torch.rsqrt(torch.ones(3, 1) + 1e-6),
+    "centring": lambda x: x - x.mean(-1, keepdim=True),
+}
+
+
+class Block(nn.Module):
+    """x + end(f(start(x)))."""
+
+    def __init__(self, start: Callable[[Tensor], Tensor], end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.start, self.end, self.f = start, end, nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.end(self.f(self.start(x)))
+
+
+class Network(nn.Module):
+    """Two blocks and what stands behind them."""
+
+    def __init__(self, blocks: list[nn.Module], last: nn.Module) -> None:
+        super().__init__()
+        self.l, self.last, self.head = nn.Sequential(*blocks), last, nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.last(self.l(x)))
+
+
+X = torch.randn(2, 3, 8)
+
+
+def test_a_norm_whose_name_does_not_say_so() -> None:
+    described = describe_norms(Network([Block(RMS(), nn.Identity()) for _ in range(2)], RMS()), X)
+    assert str(described).splitlines() == [
+        "l.0: pre: x + mlp(start(x))",
+        "l.1: pre: x + mlp(start(x))",
+        "final norm: last",
+    ]
+    peri = describe_norms(Network([Block(RMS(), RMS()) for _ in range(2)], RMS()), X)
+    assert peri.placement == "peri"
+    assert peri.final == ("last",)
+    scaled = describe_norms(Network([Block(Gain(), Gain()) for _ in range(2)], Gain()), X)
+    assert (scaled.placement, scaled.final) == ("none", ())
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_norms_that_are_written_out(name: str) -> None:
+    norm = WRITTEN[name]
+    described = describe_norms(Network([Block(norm, nn.Identity()), Block(norm, nn.Dropout())], RMS()), X)
+    assert str(described.blocks[1]) == "l.1: pre: x + mlp(norm(x))"
+    assert described.final == ("last",)
+    assert describe_norms(Network([Block(norm, norm), Block(norm, norm)], RMS()), X).placement == "peri"
+    post = describe_norms(nn.Sequential(*(After(norm) for _ in range(2))), X)
+    assert post.placement == "post"
+
+
+class After(nn.Module):
+    """norm(x + f(x))."""
+
+    def __init__(self, norm: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.norm, self.f = norm, nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.f(x))
+
+
+@pytest.mark.parametrize("name", UNWRITTEN)
+def test_what_is_no_norm_is_not_taken_for_one(name: str) -> None:
+    one = UNWRITTEN[name]
+    assert describe_norms(Network([Block(one, one), Block(one, one)], RMS()), X).placement == "none"
+
+
+class Behind(nn.Module):
+    """x + what(o(f(n(x))))."""
+
+    def __init__(self, what: Callable[["Behind", Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.what, self.n, self.o = what, nn.LayerNorm(8), nn.LayerNorm(8)
+        self.f, self.g, self.a = nn.Linear(8, 8), nn.Linear(8, 8), nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.what(self, x, self.o(self.f(self.n(x))))
+
+
+BEHIND = {
+    "gate": (lambda block, x, y: torch.sigmoid(block.g(x)) * y, "unknown", "l.0: unknown: x + …o(mlp(n(x)))"),
+    "choice": (lambda block, x, y: torch.where(x > 0, y, 0.0), "unknown", "l.0: unknown: x + …o(mlp(n(x)))"),
+    "activation": (lambda block, x, y: y.relu(), "unknown", "l.0: unknown: x + …o(mlp(n(x)))"),
+    "shift": (lambda block, x, y: y + block.a, "peri", "l.0: peri: x + o(mlp(n(x)))"),
+    "sign": (lambda block, x, y: -y, "peri", "l.0: peri: x + o(mlp(n(x)))"),
+    "map": (lambda block, x, y: block.g(y), "pre", "l.0: pre: x + mlp[o](n(x))"),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_stands_behind_an_output_norm(name: str) -> None:
+    what, placement, line = BEHIND[name]
+    network = Network([Behind(what), Behind(what)], nn.LayerNorm(8))
+    described = describe_norms(network, X)
+    assert described.placement == placement
+    assert str(described).splitlines()[0] == line
+    if placement == "unknown":
+        with pytest.raises(ConversionError, match="whether it is Peri-LN already cannot be told"):
+            convert(network, "peri-ln", example=X)
 
 
 def test_a_network_is_left_as_it_was() -> None:

@@ -119,6 +119,13 @@ class MaskedRNB(nn.RNB):
             return super().forward(input, _hole(input))
 
 
+class SpreadThreeLayer(nn.LayerwiseThreeLayer):
+    """With its one number a sample at every place of the input, so that the output has the input's shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., None].expand(x.shape)
+
+
 _MAPS = (3, 4, 3, 2)
 _OTHERS = {1: (3, 4, 5), 3: (3, 4, 2, 2, 1)}
 _ONE_MAP = {"one element train": r"needs more than one value a channel|more than 1 value per channel"}
@@ -240,6 +247,11 @@ INSTANCES = [
         partial(MaskedRNB, 4, "batch", affine_mode="official", eps_mode="official"), _MAPS, _RNB, label="official"
     ),
     Instance(partial(nn.RNL, 4, 0.5, 3), _MAPS, _RNL),
+    Instance(
+        partial(SpreadThreeLayer, 4, n_features_2=6),
+        (3, 4),
+        ("u", "c", "V", "s", "a", "b", "feat_mean", "feat_std", "intercept"),
+    ),
     *(
         Instance(
             partial(getattr(nn, f"EstBatchNorm{axes}d"), 4),

@@ -178,6 +178,7 @@ def test_mistakes_are_named() -> None:
         ({"sampler": "bush"}, "sampler is 'bush'"),
         ({"evaluations": 0}, "budget_evaluations is 0"),
         ({"budget_proposals": 0}, "budget_proposals is 0"),
+        ({"seed": -1}, "seed is -1: it must be 0 or more"),
         ({"architectures": 4}, "architectures=4: between 1 and 3"),
         ({"architectures": ["vgg"]}, "no architecture 'vgg'"),
         ({"architectures": {}}, "no architecture was given"),

@@ -79,7 +79,15 @@ def test_data_of_another_shape_is_refused() -> None:
     for train, val, said in (
         ((x[0], y), (x, y), r"train: images must be \(N, channels"),
         ((x, y), (x, y[:2]), "val: 4 images need as many labels"),
-        ((x, y - 1), (x, y), "train: 4 images need as many labels 0, 1"),
+        ((x, y - 1), (x, y), "train: labels must be whole numbers 0, 1, …; got int64, the least -1"),
+        ((x, y), (x, y + 0.7), "val: labels must be whole numbers 0, 1, …; got 0.7"),
+        ((x, y), (x.index_fill(0, torch.tensor([1, 3]), torch.nan), y), "val: 2 of 4 images hold NaN or inf"),
+        ((x, y), (x[..., 1:], y), r"train has images .* \(1, 8, 8\) and val \(1, 8, 7\): they must be alike"),
+        ((x, y), (x.expand(4, 3, 8, 8), y), r"train has images .* \(1, 8, 8\) and val \(3, 8, 8\)"),
     ):
         with pytest.raises(ValueError, match=said):
             Task.of(train, val)
+    with pytest.raises(ValueError, match=r"train: labels .*; got float64, the least 0\.5"):
+        Task(x.numpy(), y.double().numpy() + 0.5, x.numpy(), y.long().numpy())
+    with pytest.raises(ValueError, match="seed is -1: it must be 0 or more"):
+        Task.held_out(torch.zeros(9, 1, 8, 8), torch.zeros(9), seed=-1)

@@ -7,7 +7,9 @@ from torch import nn
 from normkit import nn as layers
 from normkit.models import Transformer, cifar_resnet
 from normkit.weights import affine_normalizers, affine_parameters, random_features_, reinit_affine_
-from normkit.weights.affine import gain_of, shift_of
+from normkit.weights.gain import gains_of, shifts_of
+from tests.models.blocks import hugging_face
+from tests.nn.instances import INSTANCES, Instance
 
 
 class LlamaRMSNorm(nn.Module):
@@ -49,6 +51,7 @@ EVERY_NORM = {
     "frozen": FrozenBatchNorm2d(4),
     "ours": layers.EvoNorm2dB0(4),
     "bcn": layers.BatchChannelNorm2d(4, 2),
+    "rnb": layers.RNB(4),
 }
 OTHERS = {"plain": nn.InstanceNorm2d(4), "linear": nn.Linear(4, 4), "named": NormedLinear(), "crms": layers.CRMSNorm(4)}
 
@@ -67,6 +70,16 @@ def test_finds_every_normaliser_with_parameters_and_nothing_else() -> None:
 def test_counts_of_the_papers_nets(depth: int, width: int, wanted: int) -> None:
     """14·W·(1 + 2D) of the paper's tables."""
     assert sum(p.numel() for p in affine_parameters(cifar_resnet(depth, width)).values()) == wanted
+
+
+@pytest.mark.parametrize("instance", INSTANCES, ids=lambda instance: instance.name)
+def test_every_layer_of_ours_counts_that_has_gains_or_shifts(instance: Instance) -> None:
+    layer = instance.make()
+    own = [name for name, _ in layer.named_parameters(recurse=False)]
+    found = affine_normalizers(nn.ModuleDict({"it": layer, "other": nn.LayerNorm(2)}))
+    recurrent = any(name.startswith("weight_ih") for name in own)  # its norms count, and it is none itself
+    assert ("it" in found) is (bool(own) and not recurrent)
+    assert not recurrent or any(path.startswith("it.ln") for path in found)
 
 
 def test_patterns_choose_and_misfits_are_named() -> None:
@@ -88,9 +101,8 @@ def test_initial_values(kind: str, low: float, high: float, shift: float) -> Non
     model = nn.Sequential(nn.BatchNorm2d(500), layers.RMSNorm(500, offset=1.0, bias=True))
     reinit_affine_(model, kind, torch.Generator().manual_seed(0))
     for norm in model:
-        gain, beta = gain_of(norm), shift_of(norm)
-        assert gain is not None
-        assert beta is not None
+        ((kept,), (beta,)) = gains_of(norm), shifts_of(norm)
+        gain = kept.value
         assert (gain.min() >= low) & (gain.max() <= high)
         assert gain.mean().item() == pytest.approx((low + high) / 2, abs=0.08)
         assert (beta == shift).all()
@@ -118,6 +130,70 @@ def test_random_features(kind: str) -> None:
         random_features_(model, "zeros")
     with pytest.raises(ValueError, match="no linear map or convolution"):
         random_features_(nn.ReLU())
+
+
+class GemmaRMSNorm(nn.Module):
+    """As Gemma's is written elsewhere: what it stores is γ − 1, and no attribute says so."""
+
+    def __init__(self, channels: int, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.eps, self.weight = 1e-6, nn.Parameter(torch.zeros(channels, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normal = x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)
+        return (normal * (1.0 + self.weight.float())).type_as(x)
+
+
+class OnePlus(nn.LayerNorm):
+    """A LayerNorm of another library that adds 1 to its weight."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.layer_norm(x, self.normalized_shape, self.weight + 1, self.bias, self.eps)
+
+
+@pytest.mark.parametrize(
+    ("norm", "offset"),
+    [
+        (GemmaRMSNorm(6), 1.0),
+        (GemmaRMSNorm(6, torch.bfloat16), 1.0),
+        (OnePlus(6), 1.0),
+        (FrozenBatchNorm2d(6), 0.0),
+        (LlamaRMSNorm(), 0.0),  # it cannot be run
+        (nn.LayerNorm(6), 0.0),
+        (layers.RMSNorm(6, offset=1.0), 1.0),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
+)
+def test_the_constant_beside_the_gain_is_found_by_trial(norm: nn.Module, offset: float) -> None:
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    (gain,) = gains_of(norm)
+    assert gain.offset == offset
+    assert torch.equal(gain.value, gain.stored + offset)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in norm.state_dict().items())
+
+
+def test_the_trial_sees_the_class_and_not_what_hangs_on_the_module() -> None:
+    norm = GemmaRMSNorm(4)
+    norm.register_forward_hook(lambda *_: pytest.fail("a hook ran"))
+    norm.forward = lambda x: pytest.fail("a patched forward ran")  # type: ignore[method-assign]
+    assert gains_of(norm)[0].offset == 1.0
+
+
+def test_gemmas_norms_are_set_by_their_gain() -> None:
+    model, example = hugging_face("Gemma2")
+    norms = affine_normalizers(model)
+    assert {gain.offset for norm in norms.values() for gain in gains_of(norm)} == {1.0}
+    before = model(**example).logits
+    reinit_affine_(model, "fixed")  # their gain is 1 as built
+    torch.testing.assert_close(model(**example).logits, before, atol=0, rtol=0)
+
+
+def test_both_regions_of_a_region_norm_are_set() -> None:
+    norm = reinit_affine_(layers.RNB(3), "oneone")
+    assert [gain.value.tolist() for gain in gains_of(norm)] == [[1.0] * 3] * 2
+    assert [shift.tolist() for shift in shifts_of(norm)] == [[1.0] * 3] * 2
+    reinit_affine_(norm, "uniform", torch.Generator().manual_seed(0))
+    assert all(bool(((gain.value >= 0) & (gain.value <= 1)).all()) for gain in gains_of(norm))
 
 
 def test_a_transformer_has_them_too() -> None:

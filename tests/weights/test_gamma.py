@@ -6,6 +6,7 @@ from torch import nn
 
 from normkit import nn as layers
 from normkit.weights import gamma_report, prune_disabled
+from tests.models.blocks import hugging_face
 
 
 def _net() -> nn.Sequential:
@@ -69,6 +70,43 @@ def test_pruning_zeroes_both_and_measures() -> None:
     assert pruned.max_abs_diff > 0
     assert pruned.max_rel_diff == pytest.approx(moved / before.abs().max().item(), rel=1e-6)
     assert prune_disabled(net, example=IMAGES).max_abs_diff == 0
+
+
+class Holed(nn.Module):
+    """A region norm behind a convolution, which needs the mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), layers.RNB(4)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x), mask)
+
+
+def test_the_gains_of_hole_and_rest_count_apart() -> None:
+    net = Holed()
+    with torch.no_grad():
+        net.norm.foreground_gamma[:3] = -1.0  # γ = 1 + what is stored
+        net.norm.foreground_beta.fill_(2.0)
+    batch = (IMAGES, (torch.arange(64).view(8, 8) % 3 == 0).float().expand(6, 1, 8, 8))
+    report = gamma_report(net, data=[batch])
+    hole, rest = report.layers
+    assert (hole.path, hole.channels, hole.disabled, hole.still) == ("norm.foreground_gamma", 4, 3, None)
+    assert (rest.path, rest.channels, rest.disabled) == ("norm.background_gamma", 4, 0)
+    assert prune_disabled(net, example=batch).channels == {"norm": 3}
+    assert net.norm.foreground_gamma.tolist() == [-1, -1, -1, 0]
+    assert net.norm.foreground_beta.tolist() == [0, 0, 0, 2]
+    assert net.norm.background_gamma.tolist() == [0, 0, 0, 0]
+
+
+def test_gemmas_norms_are_on_as_built() -> None:
+    model, example = hugging_face("Gemma2")
+    assert gamma_report(model).share == 0
+    with torch.no_grad():
+        model.model.norm.weight.fill_(-1.0)  # its gain is 0
+    assert gamma_report(model).share > 0
+    assert sum(prune_disabled(model, example=example).channels.values()) == 16
+    assert model(**example).logits.abs().max() == 0
 
 
 def test_refusals() -> None:

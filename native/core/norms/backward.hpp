@@ -4,10 +4,6 @@
 
 namespace {
 
-struct GradientSums {
-    double g, g_n;  // Σ g and Σ g n
-};
-
 template <NormOperation Op, class T, bool Weighted>
 struct GradientRow {
     const T* s;
@@ -38,9 +34,8 @@ struct GradientRow {
     }
 
     // Lanes beyond the end hold s = dy = 0, so g = 0 and they add nothing (n is finite there unless the row is not).
-    NK_INLINE GradientSums sums(int64_t n) const {
+    NK_INLINE GradientSums sums(int64_t i, int64_t n) const {
         GradientSums found = {0.0, 0.0};
-        int64_t i = 0;
         while (i < n) {
             const int64_t whole = i + smaller(BLOCK, (n - i) / (2 * LANES) * (2 * LANES));
             vf g0 = {}, g1 = {}, n0 = {}, n1 = {};
@@ -55,6 +50,16 @@ struct GradientRow {
             found.g_n += horizontal_sum(n0 + n1);
         }
         return found;
+    }
+
+    NK_INLINE GradientSums sums(int64_t n) const {
+        GradientSums all = sums(0, smaller(n, LONGEST_PART));
+        for (int64_t i = LONGEST_PART; i < n; i += LONGEST_PART) {
+            const GradientSums found = sums(i, smaller(n, i + LONGEST_PART));
+            all.g += found.g;
+            all.g_n += found.g_n;
+        }
+        return all;
     }
 };
 
@@ -73,19 +78,10 @@ struct Pull {
     NK_INLINE vf operator()(vf g, vf n) const { return r * fnma(n, of_n, Op == RMS_NORM ? g : g - of_one); }
 };
 
+// dx of rows next to each other, and what they add to the gradients of weight and bias.
 template <int Rows, NormOperation Op, class T, bool Weighted>
-NK_INLINE void gradient_rows(const NormGradient& job, int64_t row, float* weight, float* bias) {
-    typedef GradientRow<Op, T, Weighted> Row;
-    alignas(Row) char storage[Rows * sizeof(Row)];
-    alignas(Pull<Op>) char pulls[Rows * sizeof(Pull<Op>)];
-    Row* rows = reinterpret_cast<Row*>(storage);
-    Pull<Op>* pull = reinterpret_cast<Pull<Op>*>(pulls);
-    for (int k = 0; k < Rows; ++k) {
-        const Row own(job, row + k);
-        const Pull<Op> out(job.scales[row + k], own.sums(job.dim), job.dim);
-        memcpy(static_cast<void*>(rows + k), &own, sizeof own);
-        memcpy(static_cast<void*>(pull + k), &out, sizeof out);
-    }
+NK_INLINE void write_gradients(const NormGradient& job, int64_t row, const GradientRow<Op, T, Weighted>* rows,
+                               const Pull<Op>* pull, float* weight, float* bias) {
     T* dx = static_cast<T*>(job.dx) + row * job.dim;
     const T* ds = static_cast<const T*>(job.ds) + (job.ds ? row * job.dim : 0);
     const bool streamed = job.stream && unaligned_head(dx) == 0 && job.dim % LANES == 0;
@@ -106,6 +102,22 @@ NK_INLINE void gradient_rows(const NormGradient& job, int64_t row, float* weight
     }
 }
 
+template <int Rows, NormOperation Op, class T, bool Weighted>
+NK_INLINE void gradient_rows(const NormGradient& job, int64_t row, float* weight, float* bias) {
+    typedef GradientRow<Op, T, Weighted> Row;
+    alignas(Row) char storage[Rows * sizeof(Row)];
+    alignas(Pull<Op>) char pulls[Rows * sizeof(Pull<Op>)];
+    Row* rows = reinterpret_cast<Row*>(storage);
+    Pull<Op>* pull = reinterpret_cast<Pull<Op>*>(pulls);
+    for (int k = 0; k < Rows; ++k) {
+        const Row own(job, row + k);
+        const Pull<Op> out(job.scales[row + k], own.sums(job.dim), job.dim);
+        memcpy(static_cast<void*>(rows + k), &own, sizeof own);
+        memcpy(static_cast<void*>(pull + k), &out, sizeof out);
+    }
+    write_gradients<Rows, Op, T, Weighted>(job, row, rows, pull, weight, bias);
+}
+
 // Rows are read twice: four of them, with their gradients, stay in L1 up to this length.
 constexpr int64_t LONGEST_BY_FOUR = 512;
 
@@ -118,6 +130,20 @@ void backward_rows(const NormGradient& job, int64_t begin, int64_t end, float* w
     for (; end - row >= 2; row += 2) gradient_rows<2, Op, T, Weighted>(job, row, weight, bias);
     for (; row < end; ++row) gradient_rows<1, Op, T, Weighted>(job, row, weight, bias);
     if (job.stream) stream_fence();
+}
+
+template <NormOperation Op, class T, bool Weighted>
+GradientSums gradient_sums_of_part(const NormGradient& part) {
+    return GradientRow<Op, T, Weighted>(part, 0).sums(part.dim);
+}
+
+template <NormOperation Op, class T, bool Weighted>
+void write_gradient_of_part(const NormGradient& part, const GradientSums& sums, int64_t dim, float* weight,
+                            float* bias) {
+    const GradientRow<Op, T, Weighted> row(part, 0);
+    const Pull<Op> pull(part.scales[0], sums, dim);
+    write_gradients<1, Op, T, Weighted>(part, 0, &row, &pull, weight, bias);
+    if (part.stream) stream_fence();
 }
 
 }  // namespace

@@ -36,13 +36,17 @@ NK_INLINE void write_norm(const NormJob& job, const T* s, T* y, const RowScale& 
 }
 
 template <NormOperation Op, class T>
-NK_INLINE void write_norm(const NormJob& job, int64_t row, const T* s, const RowScale& scale) {
-    T* y = static_cast<T*>(job.y) + row * job.dim;
-    if (job.scales) job.scales[row] = scale;
+NK_INLINE void write_norm(const NormJob& job, const T* s, T* y, const RowScale& scale) {
     if (job.weight && job.bias) return write_norm<Op, T, true, true>(job, s, y, scale);
     if (job.weight) return write_norm<Op, T, true, false>(job, s, y, scale);
     if (job.bias) return write_norm<Op, T, false, true>(job, s, y, scale);
     write_norm<Op, T, false, false>(job, s, y, scale);
+}
+
+template <NormOperation Op, class T>
+NK_INLINE void write_norm(const NormJob& job, int64_t row, const T* s, const RowScale& scale) {
+    if (job.scales) job.scales[row] = scale;
+    write_norm<Op>(job, s, static_cast<T*>(job.y) + row * job.dim, scale);
 }
 
 // The row that is normalised: x itself, or its sum with the residual. A sum that is streamed out of the cache, or not
@@ -87,6 +91,18 @@ void forward_rows(const NormJob& job, int64_t begin, int64_t end, float* scratch
         write_norm<Op>(job, row, s, row_scale<Op>(s, job.dim, job.eps));
     }
     if (job.stream) stream_fence();
+}
+
+template <NormOperation Op, class T>
+RowShare measure_part(const NormJob& part) {
+    return share_of<Op>(summed_row<T>(part, 0, nullptr), part.dim);
+}
+
+template <NormOperation Op, class T>
+void write_part(const NormJob& part, const RowScale& scale) {
+    const void* s = part.residual ? part.sum : part.x;
+    write_norm<Op>(part, static_cast<const T*>(s), static_cast<T*>(part.y), scale);
+    if (part.stream) stream_fence();
 }
 
 }  // namespace

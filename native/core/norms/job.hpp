@@ -53,11 +53,33 @@ struct NormGradient {
     bool stream;
 };
 
+// Longer rows are added up in parts of this length, whoever adds them: few long rows are shared among threads by parts.
+constexpr int64_t LONGEST_PART = 64 << 10;
+
+// What a part adds to its row. Layer norm: its mean and Σ (s - mean)^2;   the others: Σ s and Σ s^2.
+struct RowShare {
+    double first, second;
+};
+
+// Σ g and Σ g n over a row or a part of it.
+struct GradientSums {
+    double g, g_n;
+};
+
 struct NormKernels {
     // Rows [begin, end); scratch: room for `dim` floats where there is a residual.
     void (*forward[STORAGES])(const NormJob&, int64_t begin, int64_t end, float* scratch);
     // Rows [begin, end); adds to weight and bias, both of `dim` floats, where they are wanted.
     void (*backward[STORAGES])(const NormGradient&, int64_t begin, int64_t end, float* weight, float* bias);
+
+    // The same for a part of one row: a job of one row whose pointers are the part's and whose `dim` is its length.
+    // The first writes the part's sum with the residual, if there is one, to `part.sum`.
+    RowShare (*measure[STORAGES])(const NormJob& part);
+    void (*write[STORAGES])(const NormJob& part, const RowScale&);
+    GradientSums (*gradient_sums[STORAGES])(const NormGradient& part);
+    // `row`: the sums of the whole row, of `dim` entries; adds to weight and bias.
+    void (*write_gradient[STORAGES])(const NormGradient& part, const GradientSums& row, int64_t dim, float* weight,
+                                     float* bias);
 };
 
 }  // namespace normkit

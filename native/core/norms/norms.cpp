@@ -1,6 +1,7 @@
 #include "norms.hpp"
 
 #include "dispatch.hpp"
+#include "long_rows.hpp"
 #include "memory.hpp"
 #include "row_sums.hpp"
 #include "threads.hpp"
@@ -55,8 +56,12 @@ Outcome run(NormJob job, int threads) {
     if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
     if (job.rows == 0 || job.dim == 0) return DONE;
     job.stream = overflows_cache(job.rows * job.dim * bytes_of(job.storage) * (job.residual ? 4 : 2));
+    const int64_t group = rows_to_a_group(job.dim, job.storage);
+    if (few_long_rows((job.rows + group - 1) / group, job.dim, threads)) {
+        return run_by_parts(*kernels->norms, job, threads);
+    }
     Forward call = {*kernels->norms, job, false};
-    share(job.rows, rows_to_a_group(job.dim, job.storage), threads_for_rows(job.rows, job.dim, threads), forward_part,
+    share(job.rows, group, threads_for_rows(job.rows, job.dim, threads), forward_part,
           &call);
     return call.out_of_memory ? NO_SCRATCH : DONE;
 }
@@ -66,6 +71,9 @@ Outcome run(NormGradient job, int threads) {
     if (!kernels) return {Outcome::NO_KERNELS, dispatch_error()};
     if (job.dim == 0) return DONE;
     job.stream = overflows_cache(job.rows * job.dim * bytes_of(job.storage) * 3);
+    if (job.rows > 0 && few_long_rows((job.rows + ROWS_TOGETHER - 1) / ROWS_TOGETHER, job.dim, threads)) {
+        return run_by_parts(*kernels->norms, job, threads);
+    }
     const Backward call = {*kernels->norms, job};
     return sum_rows(&call, add_gradients, job.rows, job.dim, threads, job.weight_gradient, job.bias_gradient);
 }

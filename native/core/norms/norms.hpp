@@ -5,7 +5,8 @@
 
 namespace normkit {
 
-// Runs the job with up to `threads` threads; `job.stream` is ours to choose. The result does not depend on `threads`.
+// Runs the job with up to `threads` threads; `job.stream` is ours to choose. The result does not depend on `threads`:
+// rows are shared among them, and where there are fewer rows than threads, the parts of long ones.
 Outcome run(NormJob job, int threads);
 
 // The same backward. The gradients of weight and bias are overwritten; their last digit may depend on `threads`, for

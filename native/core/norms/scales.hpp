@@ -1,40 +1,26 @@
 // What a row is normalised by: one read of it, sums in double.
 #pragma once
-#include <math.h>
-
-#include "job.hpp"
 #include "moments.hpp"
+#include "shares.hpp"
 
 namespace {
 
 using normkit::COMPRESSED_NORM;
+using normkit::GradientSums;
 using normkit::LAYER_NORM;
+using normkit::LONGEST_PART;
 using normkit::NormGradient;
 using normkit::NormJob;
 using normkit::NormOperation;
 using normkit::RMS_NORM;
 using normkit::RowScale;
-
-NK_INLINE RowScale centred_scale(double mean, double square, double n, double eps) {
-    const double r = 1.0 / sqrt(square / n + eps);
-    const float centre = static_cast<float>(mean);
-    return {centre, static_cast<float>((mean - static_cast<double>(centre)) * r), static_cast<float>(r)};
-}
-
-// From Σ s^2 and, for the compressed norm, Σ s.
-template <NormOperation Op>
-NK_INLINE RowScale uncentred_scale(double square, double sum, double n, double eps) {
-    if (Op == RMS_NORM) return {0.0f, 0.0f, static_cast<float>(1.0 / sqrt(square / n + eps))};
-    const double r = 1.0 / sqrt((square + sum * sum) / (n + 1.0) + eps);
-    return {0.0f, static_cast<float>(-sum * r), static_cast<float>(r)};
-}
+using normkit::RowShare;
 
 template <NormOperation Op, class T>
-NK_INLINE RowScale row_scale(const T* s, int64_t n, double eps) {
-    const double count = static_cast<double>(n);
+NK_INLINE RowShare share_of(const T* s, int64_t n) {
     if (Op == LAYER_NORM) {
         const Moments found = row_moments(s, n);
-        return centred_scale(found.mean, found.square, count, eps);
+        return {found.mean, found.square};
     }
     double sum = 0.0, square = 0.0;
     for (int64_t start = 0; start < n; start += LARGEST_BLOCK) {
@@ -42,7 +28,19 @@ NK_INLINE RowScale row_scale(const T* s, int64_t n, double eps) {
         square += horizontal_sum(found.square);
         if (Op == COMPRESSED_NORM) sum += horizontal_sum(found.sum);
     }
-    return uncentred_scale<Op>(square, sum, count, eps);
+    return {sum, square};
+}
+
+template <NormOperation Op, class T>
+NK_INLINE RowScale row_scale(const T* s, int64_t n, double eps) {
+    int64_t done = smaller(n, LONGEST_PART);
+    RowShare row = share_of<Op>(s, done);
+    while (done < n) {
+        const int64_t count = smaller(n - done, LONGEST_PART);
+        merge(Op, row, done, share_of<Op>(s + done, count), count);
+        done += count;
+    }
+    return scale_of(Op, row, n, eps);
 }
 
 // Four rows of at most FIRST_BLOCK elements, one after the other: their sums across lanes are taken together.
@@ -64,7 +62,7 @@ NK_INLINE void four_scales(const T* s, int64_t n, double eps, RowScale* scales) 
     const four_doubles square = horizontal_sum(squares[0], squares[1], squares[2], squares[3]);
     four_doubles sum = {};
     if (Op == COMPRESSED_NORM) sum = horizontal_sum(sums[0], sums[1], sums[2], sums[3]);
-    for (int k = 0; k < 4; ++k) scales[k] = uncentred_scale<Op>(square[k], sum[k], count, eps);
+    for (int k = 0; k < 4; ++k) scales[k] = uncentred_scale(Op, sum[k], square[k], count, eps);
 }
 
 }  // namespace

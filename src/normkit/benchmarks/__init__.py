@@ -1,7 +1,8 @@
 """Speed, proved: interleaved ratios against named peers and the measured memory bandwidth.
 
 `bench` runs the suites of this folder and returns a `Table`; `interleaved` is the stopwatch that any room may use.
-A suite is one module here that holds a `suite`; a new one is found by listing the folder.
+A suite is one module here that holds a `suite`, a `Suite` for the speed of an operation or a `Growth` for what larger
+data cost; a new one is found by listing the folder.
 """
 
 from normkit.benchmarks._harness.console import (
@@ -13,8 +14,9 @@ from normkit.benchmarks._harness.console import (
 )
 from normkit.benchmarks._harness.crossover import Crossover, crossovers
 from normkit.benchmarks._harness.environment import environment
+from normkit.benchmarks._harness.growth import Growth
 from normkit.benchmarks._harness.record import Record
-from normkit.benchmarks._harness.run import bench, devices, suites
+from normkit.benchmarks._harness.run import bench, devices, growths, suites
 from normkit.benchmarks._harness.suite import Bar, Case, Peer, Scene, Suite
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.timing import Ratio, Timing, Timings, interleaved
@@ -27,6 +29,7 @@ __all__ = [
     "Change",
     "Crossover",
     "GpuTuned",
+    "Growth",
     "Peer",
     "Ratio",
     "Record",
@@ -40,6 +43,7 @@ __all__ = [
     "crossovers",
     "devices",
     "environment",
+    "growths",
     "interleaved",
     "print_changes",
     "print_crossovers",

@@ -12,7 +12,7 @@ from normkit import data
 from normkit.extras import require
 from normkit.listing import load
 
-__all__ = ["data_from", "load_weights", "model_from", "user_object"]
+__all__ = ["data_from", "load_weights", "model_from", "table_from", "user_object"]
 
 
 def user_object(reference: str, what: str) -> Any:
@@ -169,6 +169,25 @@ def data_from(name: str | None, *, batch_size: int, seed: int = 0) -> Iterable[A
     if not features.is_floating_point():
         features = features.float() / (16.0 if name == "digits" else 255.0) * 2 - 1
     return data.batches(features.float().contiguous(), targets, batch_size, seed=seed)
+
+
+def table_from(name: str) -> data.Table:
+    """The user's table: a .csv or .tsv file, or the name of a data set that is a table.
+
+    Raises:
+        FileNotFoundError: no such file, or the set is not on this machine.
+        ValueError: the file cannot be read as a table, or `name` is something else.
+    """
+    if name.endswith((".csv", ".tsv")):
+        return data.read_table(name)
+    if name in data.names():
+        bunch = data.load(name)
+        if "columns" in bunch.meta.details:
+            return data.Table(tuple(bunch.meta.details["columns"]), bunch.X)
+    raise ValueError(
+        f"--data {name} is no table (file.csv, file.tsv, roman-cups), and batches go with a model of yours: "
+        "name it with --model or --hf"
+    )
 
 
 def _from_npz(path: Path) -> tuple[Tensor, Tensor]:

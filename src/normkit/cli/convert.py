@@ -15,7 +15,9 @@ from normkit.cli._shell import Debug, Json, emit, progress
 from normkit.conversion import Conversion, Rule, convert, reload, rule_from, rules
 from normkit.data.files import writable_folder
 
-To = Annotated[str | None, typer.Option(help="A rule, or several separated by commas, applied in order.")]
+To = Annotated[
+    str | None, typer.Option(help=f"A rule, or several separated by commas, applied in order: {', '.join(rules())}.")
+]
 Model = Annotated[str | None, typer.Option(help="package.module:function that returns an nn.Module.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights for --model: .safetensors, or .pt of plain tensors.")]
 Hf = Annotated[Path | None, typer.Option(help="A folder as Hugging Face's save_pretrained writes it.")]
@@ -27,7 +29,7 @@ Option = Annotated[
         metavar="KEY=VALUE", help="An option of the rule; with several rules RULE.KEY=VALUE. May be repeated."
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for model.safetensors and recipe.json.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for model.safetensors and recipe.json [default: keep nothing].")]
 _FAR = 0.1  # relative difference of the outputs from which on a fitted network is another function
 Replay = Annotated[Path | None, typer.Option(help="recipe.json of a saved conversion: build the same model again.")]
 

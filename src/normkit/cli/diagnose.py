@@ -8,10 +8,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._inputs import data_from, model_from, user_object
+from normkit.cli._inputs import data_from, model_from, table_from, user_object
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
+from normkit.conversion import rules
+from normkit.diagnosis import probes as every_probe
 
 __all__ = ["command"]
+
+Probes = Annotated[
+    str | None, typer.Option(help=f"Probes, joined by commas; all by default: {', '.join(every_probe())}.")
+]
+Remedy = Annotated[
+    str | None,
+    typer.Option(help=f"Rules to apply instead, joined by commas (with --treat): {', '.join(rules())}."),
+]
 
 
 def command(
@@ -20,15 +30,18 @@ def command(
     hf: Annotated[Path | None, typer.Option(help="Folder of a Hugging Face model (config.json, weights).")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set (digits), file.npz with X and y, or package.module:function of batches."),
+        typer.Option(
+            help="Data set (digits), file.npz with X and y, or package.module:function of batches; "
+            "without a model a table: file.csv."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a batch, as in training.")] = 32,
     loss: Annotated[str | None, typer.Option(help="package.module:function (output, batch) -> scalar.")] = None,
     forward: Annotated[str | None, typer.Option(help="package.module:function (model, batch) -> output.")] = None,
-    probes: Annotated[str | None, typer.Option(help="Probes, joined by commas; all by default.")] = None,
+    probes: Probes = None,
     max_batches: Annotated[int, typer.Option(help="Batches to look at.")] = 8,
     treat: Annotated[bool, typer.Option("--treat", help="Apply the first remedy and measure again.")] = False,
-    remedy: Annotated[str | None, typer.Option(help="Rules to apply instead, joined by commas (with --treat).")] = None,
+    remedy: Remedy = None,
     train_steps: Annotated[int, typer.Option(help="Training steps after the remedy (with --treat).")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for report.html and the treated model.")] = Path("normkit-report"),
     fail_on: Annotated[str | None, typer.Option(help="Exit with 3 if a finding is this grave: watch or act.")] = None,
@@ -44,7 +57,8 @@ def command(
 ) -> None:
     """Measure what is mis-scaled in a network and name the line that helps; with --treat apply it and measure again.
 
-    Without a model: a small network with batch normalisation, trained on single images of digits.
+    Without a model: a small network with batch normalisation, trained on single images of digits; with --data table.csv
+    alone: what is mis-scaled in the table.
     """
     started = time.perf_counter()
     if self_test:
@@ -54,9 +68,12 @@ def command(
     own = bool(model or hf or checkpoint)
     target = _target(out, may_replace=force or not own, treat=treat)
     if not own:
-        if data is not None or loss is not None or forward is not None:
-            raise ValueError("--data, --loss and --forward go with a model of yours: name it with --model or --hf")
-        diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
+        if loss is not None or forward is not None:
+            raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
+        if data is not None:
+            diagnosis, treatment = _table(data, treat, probes, seed), None
+        else:
+            diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
     else:
         diagnosis, treatment = _own(
             {"model": model, "checkpoint": checkpoint, "hf": hf},
@@ -115,6 +132,15 @@ def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | No
         return treat_default(seed=seed, remedy=rules, advance=advance, **steps)
 
 
+def _table(data: str, treat: bool, probes: str | None, seed: int) -> Any:
+    from normkit.diagnosis import diagnose
+
+    table = table_from(data)
+    if treat:
+        raise ValueError("--treat converts networks; for a table the line that helps is printed: leave --treat out")
+    return diagnose(table, probes=probes, seed=seed)
+
+
 def _own(
     named: dict[str, Any],
     data: str | None,
@@ -145,9 +171,7 @@ def _own(
 
 def _say_costs(wanted: str | None) -> None:
     """What a probe does beyond watching, before it does it; --probes leaves it out."""
-    from normkit.diagnosis import probes
-
-    for slug, kind in probes().items():
+    for slug, kind in every_probe().items():
         if kind.rehearses and stderr.is_terminal and (wanted is None or slug in wanted.split(",")):
             stderr.print(f"{slug} {kind.rehearses}", style="dim", highlight=False)
 

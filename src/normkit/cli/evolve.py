@@ -146,4 +146,7 @@ def _print(console: Console, payload: dict[str, Any]) -> None:
     console.print(f"{payload['proposals']} proposals: {met}", soft_wrap=True)
     console.print(table)
     if payload["out"] is not None:
-        console.print(f"Log, best.json, layer_1.py … and report.html are in {payload['out']}", soft_wrap=True)
+        sources = "layer_1.py …, " if payload["layers"] else ""
+        console.print(
+            f"search.jsonl (the log), best.json, {sources}report.html are in {payload['out']}", soft_wrap=True
+        )

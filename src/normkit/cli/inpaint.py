@@ -149,5 +149,11 @@ def _say_table(console: Console, payload: dict[str, Any]) -> None:
 
 
 def _say_filled(console: Console, done: dict[str, Any]) -> None:
+    from normkit.data.pictures import LOSSY
+
     console.print(f"{done['area']:.1%} of the photograph filled in", soft_wrap=True)
+    if Path(done["written"]).suffix.lower() in LOSSY:
+        console.print(
+            "its format loses a little everywhere; a .png keeps every pixel outside the holes", soft_wrap=True
+        )
     console.print(f"written: {done['written']}", soft_wrap=True)

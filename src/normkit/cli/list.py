@@ -22,8 +22,8 @@ def command(
 
 def _print(console: Console, chosen: list[Paper]) -> None:
     table = Table()
-    for header in ("paper", "takes out", "diagnose", "convert"):
-        table.add_column(header, overflow="fold")
+    for header in ("paper", "takes out", "diagnose", "convert"):  # whole names: they are typed again
+        table.add_column(header, overflow="fold", no_wrap=header != "takes out")
     for paper in chosen:
         table.add_row(paper.slug, paper.nuisance, paper.probe or "–", paper.rule or "–")
     console.print(table)

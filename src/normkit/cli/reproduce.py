@@ -78,18 +78,24 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
 
 
 def _print(console: Console, outcomes: list[Outcome], out: Path | None) -> None:
-    table = Table(title=None, show_lines=False)
-    for header in ("paper", "claim", "bound", "measured", "n", "verdict"):
-        table.add_column(header, overflow="fold")
+    reasons = [claim.reason for each in outcomes if each.evidence for claim in each.evidence.claims if claim.reason]
+    shared = next((reason for reason in dict.fromkeys(reasons) if reasons.count(reason) > 2), None)
+    table = Table(title=outcomes[0].paper.slug if len(outcomes) == 1 else None, title_justify="left")
+    for header in ("claim", "bound", "measured", "n", "verdict"):
+        table.add_column(header, overflow="fold", no_wrap=header in ("bound", "n"))
     for outcome in outcomes:
+        if len(outcomes) > 1:
+            table.add_row(f"[bold]{outcome.paper.slug}[/bold]")
         if outcome.evidence is None:
-            table.add_row(outcome.paper.slug, f"[red]not run: {outcome.error}[/red]", "", "", "", "")
+            table.add_row(f"[red]not run: {outcome.error}[/red]", "", "", "", "")
             continue
         for claim in outcome.evidence.claims:
-            verdict = claim.verdict + (f": {claim.reason}" if claim.reason else "")
+            verdict = claim.verdict + (f": {claim.reason}" if claim.reason and claim.reason != shared else "")
             cells = (claim.statement, claim.bound_text, claim.measured_text, str(claim.n))
-            table.add_row(outcome.paper.slug, *cells, f"[{_STYLES[claim.holds]}]{verdict}[/]")
+            table.add_row(*cells, f"[{_STYLES[claim.holds]}]{verdict}[/]")
     console.print(table)
+    if shared is not None:
+        console.print(f"not judged, where nothing else is said: {shared}")
     if len(outcomes) == 1 and out is not None:
         console.print(f"report: {out / outcomes[0].paper.slug / 'report.html'}")
 

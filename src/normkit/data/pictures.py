@@ -12,9 +12,11 @@ from torch import Tensor
 
 from normkit.data.files import write_atomically
 
-__all__ = ["picture_files", "read_mask", "read_picture", "save_picture"]
+__all__ = ["LOSSY", "picture_files", "read_mask", "read_picture", "save_picture"]
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+LOSSY = (".jpg", ".jpeg", ".webp")
+"""Endings of formats in which a pixel does not come back as it was written."""
 _FORMATS = dict(zip(_ENDINGS, ("JPEG", "JPEG", "PNG", "BMP", "WEBP", "TIFF", "TIFF"), strict=True))
 
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from normkit.kernels import differentiable, native_columns
+from normkit.kernels import differentiable, native_columns, native_power_step
 from normkit.kernels.columns import Columns
 from normkit.kernels.reference import power_norm as reference
 from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.means import Reduce, mean, or_nan
 
-__all__ = ["WHY_NOT", "by_columns", "power_norm", "supports"]
+__all__ = ["WHY_NOT", "by_columns", "power_norm", "prefers", "supports"]
 
 WHY_NOT: str = native_columns.WHY_NOT
 
@@ -31,9 +31,37 @@ def supports(op: str, input: Tensor, *args: Any, **options: Any) -> str | None:
     return differentiable.objection(input, args, native_columns.DTYPES)
 
 
-def power_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_phi: Tensor, *args: Any) -> Tensor:
+def prefers(op: str, input: Tensor, *args: Any) -> str | None:
+    """None, or why the formulas are quicker for a call that the kernels could do."""
+    return native_columns.too_narrow(input, training=bool(args[5]))
+
+
+def power_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_phi: Tensor,
+    running_gz: Tensor | None = None,
+    iters: Tensor | None = None,
+    training: bool = False,
+    variant: str = "pn",
+    alpha_fwd: float = 0.9,
+    alpha_bwd: float = 0.9,
+    warmup_iters: int = 4000,
+    group_num: int = 1,
+    eps: float = 1e-5,
+    backward_scale: str = "batch",
+    pad_mask: Tensor | None = None,
+    reduce: Reduce | None = None,
+) -> Tensor:
     """y = γ u / sqrt(d + ε) + β; arguments as `normkit.functional.power_norm`."""
-    return by_columns(native_columns, input, weight, bias, running_phi, *args)
+    if training and variant == "pn" and reduce is None and native_columns.holds(running_phi, running_gz, iters):
+        assert running_gz is not None
+        assert iters is not None
+        given = (input, weight, bias, running_phi, running_gz, iters, alpha_fwd, alpha_bwd, warmup_iters)
+        return native_power_step.trained(*given, group_num, eps, backward_scale, pad_mask)
+    state = (running_phi, running_gz, iters, training, variant, alpha_fwd, alpha_bwd, warmup_iters)
+    return by_columns(native_columns, input, weight, bias, *state, group_num, eps, backward_scale, pad_mask, reduce)
 
 
 def by_columns(
@@ -165,7 +193,9 @@ class _Approximate(torch.autograd.Function):
         input, weight = ctx.saved_tensors
         step: _Step = ctx.step
         if not step.columns.takes(gradient, step.running_gz):  # many gradients at once
-            return *_by_formula(step, input, weight, gradient, ctx.bias_dtype), None
+            groups = 0 if step.scales is None else step.scales.shape[-1]
+            left = (step.divisor, step.scale, step.running_gz, step.alpha_bwd, groups, step.eps, step.reduce)
+            return *reference.backward(gradient, input, weight, ctx.bias_dtype, *left), None
         root, scale = (step.divisor + step.eps).rsqrt(), (step.scale + step.eps).rsqrt()
         pull = (1 - step.alpha_bwd) * step.running_gz * root
         of_dy = scale if weight is None else scale * weight.detach()
@@ -175,17 +205,6 @@ class _Approximate(torch.autograd.Function):
         reference.move_running_gz(step.running_gz, mean(moved, _positions(input), step.reduce))
         for_weight = None if weight is None else along.to(weight.dtype)
         return dx, for_weight, None if ctx.bias_dtype is None else sums[1].to(ctx.bias_dtype), None
-
-
-def _by_formula(
-    step: _Step, input: Tensor, weight: Tensor | None, gradient: Tensor, bias_dtype: torch.dtype | None
-) -> tuple[Tensor | None, ...]:
-    groups = 0 if step.scales is None else step.scales.shape[-1]
-    given = (gradient, input, weight, step.divisor, step.scale, step.running_gz, step.alpha_bwd, groups, step.eps)
-    gx, for_weight, for_bias, moved = reference.gradients(*given)
-    reference.move_running_gz(step.running_gz, mean(moved, _positions(input), step.reduce))
-    gweight = None if weight is None else for_weight.to(weight.dtype)
-    return gx.to(input.dtype), gweight, None if bias_dtype is None else for_bias.to(bias_dtype)
 
 
 class _Exact(torch.autograd.Function):

@@ -1,8 +1,8 @@
 """What the loops of layer-normalised recurrences share that are made differentiable by hand.
 
 A loop over short steps costs more for its calls, and for the graph that autograd builds of them, than for its numbers.
-In `lstm` and `gru` nothing is recorded inside of the loop: gates, states and sums of all steps lie in one tensor each,
-the backward loop reads them there, and each weight gets its gradient in one product over all steps.
+In `lstm`, `gru` and `elman` nothing is recorded inside of the loop: gates, states and sums of all steps lie in one
+tensor each, the backward loop reads them there, and each weight gets its gradient in one product over all steps.
 """
 
 from typing import Any, NamedTuple
@@ -14,18 +14,19 @@ from normkit.kernels import differentiable, native
 from normkit.kernels.dispatch import switched_off
 from normkit.kernels.native_norms import LAYER
 
-__all__ = ["Walk", "norm", "norm_backward", "objection", "sigmoid_backward", "tanh_backward"]
+__all__ = ["Walk", "norm", "norm_backward", "objection", "relu_backward", "sigmoid_backward", "tanh_backward"]
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+relu_backward = torch.ops.aten.threshold_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class Walk(NamedTuple):
-    """How to walk: the steps, whether from the last to the first, and ε of the step's two norms."""
+    """How to walk: the steps, whether from the last to the first, and ε of the step's norms."""
 
     steps: int
     reverse: bool
-    eps: tuple[float, float]
+    eps: tuple[float, ...]
 
     def order(self) -> range:
         """The steps as they follow each other."""

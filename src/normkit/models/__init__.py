@@ -8,6 +8,7 @@ from normkit.models.mlp import MLP
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
 from normkit.models.qk_norm_attention import QKNormAttention
+from normkit.models.recurrent_classifier import RecurrentClassifier
 from normkit.models.sequence_batch_norm import SequenceBatchNorm
 from normkit.models.transformer import Transformer
 from normkit.models.transformer_decoder_layer import TransformerDecoderLayer
@@ -25,6 +26,7 @@ __all__ = [
     "PlainConvNet",
     "PreActivationBlock",
     "QKNormAttention",
+    "RecurrentClassifier",
     "ResNet",
     "SequenceBatchNorm",
     "Transformer",

@@ -25,7 +25,7 @@ class BlockNorms:
 
     @property
     def placement(self) -> str:
-        """The placement ("pre", "post", "peri", "output", "none"); several, joined by commas, if sub-layers differ."""
+        """The placement ("pre", "post", "peri", "output", "none", "unknown"); several where sub-layers differ."""
         return ", ".join(dict.fromkeys(layer.placement for layer in self.layers))
 
     def __str__(self) -> str:
@@ -70,7 +70,9 @@ def describe_norms(model: nn.Module, example: Any) -> NormDescription:
     `layers.0: peri: x + norm1_out(attention(norm1(x))); x + norm2_out(mlp(norm2(x)))`.
     A sub-layer is a sum of the stream and of what was computed from it through a linear map, so blocks of any library
     are read: torch's, Hugging Face's, timm's, or your own. Norms inside a branch, as those of queries and keys, stand
-    in brackets. The model runs in evaluation mode; its modes, weights and random state stay as they are.
+    in brackets. A norm that is written out in plain operations counts (as "norm" where it is no module of its own).
+    Where a branch ends in a norm with a gate or another function behind it, the placement is "unknown". The model runs
+    in evaluation mode; its modes, weights and random state stay as they are.
 
     Args:
         model: any network.
@@ -97,7 +99,7 @@ def describe_norms(model: nn.Module, example: Any) -> NormDescription:
 
 
 def _equation(layer: SubLayer, block: str) -> str:
-    """The sub-layer as a formula, norms by their names within the block."""
+    """The sub-layer as a formula, norms by their names within the block; `…` for what stands behind an unclear one."""
 
     def short(paths: tuple[str, ...]) -> list[str]:
         return [path.removeprefix(f"{block}.") for path in paths]
@@ -106,5 +108,7 @@ def _equation(layer: SubLayer, block: str) -> str:
     branch = layer.kind + (f"[{', '.join(short(layer.inside))}]" if layer.inside else "") + f"({read})"
     if layer.out:
         branch = f"{' + '.join(short(layer.out))}({branch})"
+    if layer.unclear:
+        branch = f"…{' + '.join(short(layer.unclear))}({branch})"
     whole = f"x + {branch}"
     return f"{', '.join(short(layer.after))}({whole})" if layer.after else whole

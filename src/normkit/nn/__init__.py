@@ -22,6 +22,7 @@ from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
 from normkit.nn.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
 from normkit.nn.layer_norm_rnn import LayerNormRNN, LayerNormRNNCell
+from normkit.nn.layerwise_three_layer import LayerwiseThreeLayer
 from normkit.nn.power_norm import PowerNorm
 from normkit.nn.region_norm import RegionNorm2d
 from normkit.nn.rms_norm import RMSNorm
@@ -73,6 +74,7 @@ __all__ = [
     "LayerNormLSTMCell",
     "LayerNormRNN",
     "LayerNormRNNCell",
+    "LayerwiseThreeLayer",
     "LogSoftmax",
     "PowerNorm",
     "RMSNorm",

@@ -6,14 +6,18 @@ Source: Ba, Kiros, Hinton 2016, "Layer Normalization", arXiv:1607.06450, section
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import overload
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import PackedSequence
 
-from normkit.nn._recurrence import Recurrence, State, Weights, normed, product
+from normkit.kernels import elman
+from normkit.kernels.recurrence import Walk, objection
+from normkit.nn._recurrence import Recurrence, State, Weights, by_steps, normed, plain_norm, product
 from normkit.nn._recurrent_cell import RecurrentCell
 from normkit.nn._recurrent_stack import RecurrentStack, copy_of
 
@@ -34,8 +38,30 @@ def _relu_step(weights: Weights, z: Tensor, state: State) -> State:
     return (normed(weights, "ln", z + product(state[0], weights.weight_hh)).relu(),)
 
 
-TANH = Recurrence(1, 1, {"ln": 1}, _project, _tanh_step)
-RELU = replace(TANH, step=_relu_step)
+def _whole(
+    weights: Weights, z: Tensor, steps: int, initial: State, reverse: bool, *, relu: bool
+) -> tuple[Tensor, State] | None:
+    """All steps in one loop that autograd does not look into, where its kernels can."""
+    h = initial[0].contiguous()
+    norm = plain_norm(weights, "ln", h.shape[-1])
+    if norm is None:
+        return None
+    tensors = (z, h, weights.weight_hh, norm.weight, norm.bias)
+    if objection(*tensors):
+        return None
+
+    def formula(z: Tensor, h: Tensor, weight: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        again = {"ln": lambda x: layer_norm(x, gain.shape, gain, shift, norm.eps)}
+        as_before = Weights(weight, weight, None, None, again)
+        output, (h,) = by_steps(RELU if relu else TANH, as_before, z, [h.shape[0]] * steps, (h,), reverse)
+        return output, h
+
+    output, h = elman.walk(Walk(steps, reverse, (norm.eps,)), relu, *tensors, formula)
+    return output, (h,)
+
+
+TANH = Recurrence(1, 1, {"ln": 1}, _project, _tanh_step, partial(_whole, relu=False))
+RELU = replace(TANH, step=_relu_step, whole=partial(_whole, relu=True))
 
 
 def _recurrence(name: str, nonlinearity: str) -> Recurrence:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data, training
+from normkit.diagnosis.hidden_dynamics import saturated_share, through_time
+from normkit.models import RecurrentClassifier
 from normkit.nn import LayerNormLSTM, LayerNormRNN
 from normkit.papers import Context, Ledger, Records, Show
 
@@ -14,7 +15,6 @@ __all__ = ["SETTINGS", "digit_sequences", "dynamics", "judge_recurrent"]
 
 UNITS = 64
 SCALES = (0.5, 1.0, 2.0, 4.0)
-SATURATED = 0.99
 SETTINGS = ((1e-3, 1.0), (1e-3, 4.0), (3e-3, 1.0), (3e-3, 4.0))
 """Learning rate, and what an orthogonal recurrent matrix is multiplied with."""
 
@@ -31,36 +31,20 @@ def dynamics(ctx: Context) -> list[dict[str, Any]]:
                 nn.init.normal_(net.get_parameter("weight_ih_l0"), std=UNITS**-0.5, generator=draw)
                 nn.init.normal_(net.get_parameter("weight_hh_l0"), std=scale * UNITS**-0.5, generator=draw)
             x = torch.randn(steps, cases, UNITS, generator=draw, dtype=torch.float64)
-            start = torch.zeros(1, cases, UNITS, dtype=torch.float64, requires_grad=True)
-            output, last = net(x, start)
-            (gradient,) = torch.autograd.grad(last.square().sum() / 2, start)
-            saturated = (output[-1].abs() > SATURATED).double().mean().item()
-            figures.append({"scale": scale, "norm": norm, "saturated": saturated, "gradient": gradient.norm().item()})
+            found = through_time(net, x)
+            assert isinstance(found.output, Tensor)
+            saturated = saturated_share(found.output[-1])
+            figures.append({"scale": scale, "norm": norm, "saturated": saturated, "gradient": found.gradient})
     return figures
 
 
-class _Reader(nn.Module):
-    """A recurrent layer that reads the whole sequence, and a linear layer on its last state."""
-
-    def __init__(self, layer: nn.LSTM | LayerNormLSTM, hidden: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.head = nn.Linear(hidden, 10)
-
-    def forward(self, x: Float[Tensor, "batch time pixel"]) -> Float[Tensor, "batch 10"]:
-        output, _ = self.layer(x)
-        logits = self.head(output[:, -1])
-        assert isinstance(logits, Tensor)
-        return logits
-
-
-def _reader(norm: str, scale: float, hidden: int = 32) -> _Reader:
+def _reader(norm: str, scale: float, hidden: int = 32) -> RecurrentClassifier:
     """The same weights with and without norms: orthogonal recurrent matrix times `scale`, gate by gate."""
     plain = nn.LSTM(2, hidden, batch_first=True)
     with torch.no_grad():
         for gate in plain.get_parameter("weight_hh_l0").split(hidden):
             nn.init.orthogonal_(gate, gain=scale)
-    model = _Reader(plain, hidden)
+    model = RecurrentClassifier(plain)
     if norm == "LN":
         model.layer = LayerNormLSTM.from_torch(plain)
     return model

@@ -89,7 +89,7 @@ class Search:
         candidates: every proposal so far with its fate, in order.
 
     Raises:
-        ValueError: data of another shape, an unknown name, or a budget that is not positive.
+        ValueError: data that are no `Task`, an unknown name, a budget that is not positive, or a seed below 0.
     """
 
     def __init__(
@@ -118,6 +118,8 @@ class Search:
         for name, count in self.budgets.items():
             if count < 1:
                 raise ValueError(f"{name} is {count}: it must be at least 1")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}: it must be 0 or more")
         self.task = Task.of(train, val, device)
         self.ops = operations(ops)
         self.architectures = chosen(architectures)

@@ -28,7 +28,8 @@ class Task:
     """Images (N, C, H, W) with labels (N,), for training and for judging, and where to compute.
 
     Raises:
-        ValueError: images that are not (N, C, H, W), labels that are not as many or do not begin at 0, or no image.
+        ValueError: images that are not (N, C, H, W) or not finite, those for judging of another size than those for
+            training, labels that are not as many whole numbers from 0, or no image.
     """
 
     x_train: NDArray[Any]
@@ -39,17 +40,19 @@ class Task:
 
     def __post_init__(self) -> None:
         for name, x, y in (("train", self.x_train, self.y_train), ("val", self.x_val, self.y_val)):
-            if x.ndim != 4 or len(x) == 0:
-                raise ValueError(f"{name}: images must be (N, channels, height, width), got the shape {x.shape}")
-            if y.shape != x.shape[:1] or y.min() < 0:
-                raise ValueError(f"{name}: {len(x)} images need as many labels 0, 1, …; got the shape {y.shape}")
+            _check(name, x, y)
+        if self.x_train.shape[1:] != self.x_val.shape[1:]:
+            raise ValueError(
+                f"train has images (channels, height, width) = {self.x_train.shape[1:]} and val "
+                f"{self.x_val.shape[1:]}: they must be alike"
+            )
 
     @staticmethod
     def of(train: Any, val: Any, device: str = "cpu") -> "Task":
         """From pairs (images, labels) of arrays or tensors."""
         (x, y), (x_val, y_val) = train, val
         images = (np.asarray(torch.as_tensor(each).float()) for each in (x, x_val))
-        labels = (np.asarray(torch.as_tensor(each).long()) for each in (y, y_val))
+        labels = (np.asarray(_whole(name, torch.as_tensor(each))) for name, each in (("train", y), ("val", y_val)))
         x, x_val = images
         y, y_val = labels
         return Task(x, y, x_val, y_val, device)
@@ -59,8 +62,10 @@ class Task:
         """From images and labels of which a fifth, at most 1000, is drawn by `seed` for judging.
 
         Raises:
-            ValueError: fewer than five images.
+            ValueError: fewer than five images, or a seed below 0.
         """
+        if seed < 0:
+            raise ValueError(f"seed is {seed}: it must be 0 or more")
         if len(x) < 5:
             raise ValueError(f"{len(x)} images: five at least are needed, of which one is kept for judging")
         order = np.random.default_rng(seed).permutation(len(x))
@@ -160,3 +165,24 @@ class Task:
                 logits = network.train()(images)
                 right += int((logits.isfinite().all(1) & (logits.argmax(1) == labels)).sum())
         return right / len(self.x_val)
+
+
+def _check(name: str, x: NDArray[Any], y: NDArray[Any]) -> None:
+    if x.ndim != 4 or len(x) == 0:
+        raise ValueError(f"{name}: images must be (N, channels, height, width), got the shape {x.shape}")
+    broken = int((~np.isfinite(x)).any((1, 2, 3)).sum())
+    if broken:
+        raise ValueError(f"{name}: {broken} of {len(x)} images hold NaN or inf: leave them out or repair them")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"{name}: {len(x)} images need as many labels; got the shape {y.shape}")
+    if y.dtype.kind not in "iu" or y.min() < 0:
+        raise ValueError(f"{name}: labels must be whole numbers 0, 1, …; got {y.dtype}, the least {y.min()}")
+
+
+def _whole(name: str, labels: Tensor) -> Tensor:
+    """Labels as int64, which a fraction would silently become as well."""
+    whole = labels.long()
+    if not torch.equal(whole.to(labels.dtype), labels):
+        first = labels[whole.to(labels.dtype) != labels][0]
+        raise ValueError(f"{name}: labels must be whole numbers 0, 1, …; got {first.item():.4g} among them")
+    return whole

@@ -30,6 +30,8 @@ class Step:
         arguments: of a function, its arguments that are no tensors (by keyword; positional ones by their number).
         shapes: of the tensors that came out; empty where the flow was traced without an example.
         sources: of a module, the step that made each of its tensor arguments (by keyword; positional ones by number).
+        inside: of a module of another library that holds vectors alone, the functions that it called, its arguments
+            before them; numbered by themselves. Empty where the flow was traced without an example.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Step:
     arguments: dict[str | int, Any] = field(default_factory=dict, compare=False)
     shapes: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
     sources: dict[str | int, int] = field(default_factory=dict, compare=False)
+    inside: "tuple[Step, ...]" = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ A sub-layer is a sum x + M(…) in which one side, the branch, was computed from
 map. What a norm is to it follows from what the norm reads and who reads it:
 
 - into: it reads the stream, and the branch is computed from it;
-- out: what it gives is what is added (but for dropout, casts, views and a scale);
+- out: what it gives is what is added (but for dropout, casts, views, a scale, a shift and the sign);
 - after: it reads the sum, and what it gives is the stream that goes on;
-- inside: it stands in the branch and is none of these (queries' and keys' norms).
+- inside: it stands in the branch and is none of these (queries' and keys' norms);
+- unclear: as out, but for a gate, a choice or a function behind it, so that no one can say without looking.
+
+A norm is a function or a module that is called one, or what divides an activation by a root of its mean square.
 
 `post_attention_layernorm` is "into" the MLP in Llama and "out" of attention in Gemma 2; here it is what it does.
 """
@@ -18,6 +21,7 @@ from torch import nn
 
 from normkit.surgery.find import submodule
 from normkit.surgery.flow import Flow, Step
+from normkit.surgery.normalizing import ancestors, written_out
 from normkit.surgery.sub_layer import Residuals, SubLayer
 
 __all__ = ["is_vector_norm", "residuals"]
@@ -26,6 +30,7 @@ _SUMS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
 _LINEAR = {"linear", "matmul", "__matmul__", "bmm", "baddbmm", "addmm", "einsum", "multi_head_attention_forward"}
 _ATTENTION = {"softmax", "scaled_dot_product_attention", "multi_head_attention_forward"}
 _NORMS = {"layer_norm", "rms_norm", "group_norm", "batch_norm"}
+_SHIFTS = {*_SUMS, "sub", "sub_", "__sub__", "__rsub__", "neg", "neg_", "__neg__"}  # where they read one activation
 _KEEPS = {  # functions of one activation that change neither what it says nor how it is normalised
     *("to", "float", "half", "bfloat16", "double", "type", "type_as", "contiguous", "clone", "detach"),
     *("view", "view_as", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "movedim"),
@@ -49,16 +54,12 @@ class _Reading:
 
     def __init__(self, model: nn.Module, flow: Flow) -> None:
         self.model, self.steps = model, flow.steps
-        self.ancestors: list[int] = []  # bit i is set where step i was needed
-        for step in self.steps:
-            found = 0
-            for index in step.reads:
-                found |= self.ancestors[index] | 1 << index
-            self.ancestors.append(found)
+        self.ancestors = ancestors(self.steps)
+        self.written_out = written_out(self.steps)
 
     def residuals(self) -> Residuals:
         layers = tuple(self._layer(place, *found) for place, found in self.sums.items())
-        placed = {name for layer in layers for name in (*layer.into, *layer.out, *layer.after, *layer.inside)}
+        placed = {name for layer in layers for name in _named(layer)}
         starts = [self._name(index) for index in sorted(self.streams) if index in self.norms]
         ends = [self._name(index) for index, read in self.norms.items() if read in self.sums]
         sources = tuple(self.source(step.index) for step in self.steps)
@@ -67,7 +68,8 @@ class _Reading:
     @cached_property
     def norms(self) -> dict[int, int]:
         """Every step that normalises, and the step that gave what it reads its values."""
-        return {step.index: self.source(step.reads[0]) for step in self.steps if step.reads and self._is_norm(step)}
+        called = {step.index: step.reads[0] for step in self.steps if step.reads and self._is_norm(step)}
+        return {index: self.source(read) for index, read in sorted({**called, **self.written_out}.items())}
 
     @cached_property
     def streams(self) -> set[int]:
@@ -113,12 +115,15 @@ class _Reading:
         start = next(origin for origin in self._origins(stream, self.sums) if self._leads(origin, branch))
         steps = {step.index: step for end in branches for step in self._between(start, end)}
         norms = [index for index in sorted(steps) if index in self.norms]
-        out = [index for index in norms if index in branches]
+        ends = {self._unshifted(end) for end in branches}
+        out = [index for index in norms if index in ends]
         into = [index for index in norms if index not in out and self.norms[index] == start]
-        inside = [index for index in norms if index not in out and index not in into]
+        rest = [index for index in norms if index not in out and index not in into]
+        unclear = [index for index in rest if any(self._leads_to_end(index, end) for end in branches)]
+        inside = [index for index in rest if index not in unclear]
         after = self._after(place, bool(into or out))
         kinds = dict.fromkeys(self._kind(start, end) for end in branches)
-        named = (tuple(self._name(index) for index in group) for group in (into, out, after, inside))
+        named = (tuple(self._name(index) for index in group) for group in (into, out, after, inside, unclear))
         return SubLayer(
             self._block(place, steps.values()), place, self.source(stream), branches, "+".join(kinds), *named
         )
@@ -126,6 +131,19 @@ class _Reading:
     def _kind(self, start: int, end: int) -> str:
         attends = any(step.name in _ATTENTION or "Attention" in step.name for step in self._between(start, end))
         return "attention" if attends else "mlp"
+
+    def _unshifted(self, index: int) -> int:
+        """The step that gave an activation its values but for a sign and a constant: neither undoes a norm."""
+        step = self.steps[index]
+        while len(step.reads) == 1 and step.name in _SHIFTS and step.index not in self.norms:
+            step = self.steps[self.source(step.reads[0])]
+        return step.index
+
+    def _leads_to_end(self, norm: int, end: int) -> bool:
+        """Whether a branch ends in a norm but for functions of single entries."""
+        if not self.ancestors[end] >> norm & 1:
+            return False
+        return not any(self._is_linear(step) or step.name in _ATTENTION for step in self._between(norm, end))
 
     def _branches(self, branch: int) -> Iterator[int]:
         """The steps that wrote a branch: through dropout and scales, and through sums of branches side by side."""
@@ -140,12 +158,14 @@ class _Reading:
     def _after(self, place: int, normed: bool) -> list[int]:
         """Norms that the sum goes through before it is a stream again; of a last sum without others, those behind it.
 
-        In a pre-norm network what stands behind the last sum is the norm of the stream's end.
+        In a pre-norm network, and in one whose sums go on as they are, what stands behind the last sum is the norm of
+        the stream's end.
         """
         if place in self.streams:
             return []
         readers = [index for index, read in self.norms.items() if read == place]
-        last = readers if self.goes_on_normed or not normed else []
+        goes_on_plain = self.source(self.sums[place][0]) in self.sums
+        last = readers if self.goes_on_normed or not (normed or goes_on_plain) else []
         return [index for index in readers if index in self.streams] or last
 
     @cached_property
@@ -156,14 +176,16 @@ class _Reading:
     def source(self, index: int) -> int:
         """The step that gave an activation its values, behind dropout, casts, views and scales."""
         step = self.steps[index]
-        while len(step.reads) == 1 and self._keeps(step):
+        while len(step.reads) == 1 and step.index not in self.written_out and self._keeps(step):
             step = self.steps[step.reads[0]]
         return step.index
 
     def _is_norm(self, step: Step) -> bool:
         if step.kind == "function":
             return step.name in _NORMS
-        return step.kind == "module" and is_vector_norm(submodule(self.model, step.path))
+        if step.kind != "module":
+            return False
+        return is_vector_norm(submodule(self.model, step.path)) or bool(written_out(step.inside))
 
     def _keeps(self, step: Step) -> bool:
         if step.kind == "function":
@@ -200,7 +222,11 @@ class _Reading:
 
     def _name(self, index: int) -> str:
         step = self.steps[index]
-        return step.path or step.name
+        return step.path or ("norm" if index in self.written_out else step.name)
+
+
+def _named(layer: SubLayer) -> tuple[str, ...]:
+    return (*layer.into, *layer.out, *layer.after, *layer.inside, *layer.unclear)
 
 
 def _unique(names: list[str], besides: set[str]) -> tuple[str, ...]:

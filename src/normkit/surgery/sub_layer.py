@@ -19,6 +19,7 @@ class SubLayer:
         branches: indices of the steps that wrote what is added (several where branches run side by side).
         kind: "attention" or "mlp"; "attention+mlp" where both stand side by side.
         into, out, after, inside: norms, by what they do.
+        unclear: norms of what is added, behind which more than a shift was done to it (a gate, a choice, a function).
     """
 
     block: str
@@ -30,12 +31,16 @@ class SubLayer:
     out: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
 
     @property
     def placement(self) -> str:
-        """The name of this place of the norms: "pre", "post", "peri", "output"; "none", or two names where mixed."""
+        """The name of this place of the norms: "pre", "post", "peri", "output"; "none", or two names where mixed.
+
+        "unknown" where a norm stands at the branch's end but for something that may undo it.
+        """
         within = {(True, False): "pre", (True, True): "peri", (False, True): "output", (False, False): ""}
-        name = within[bool(self.into), bool(self.out)]
+        name = "unknown" if self.unclear else within[bool(self.into), bool(self.out)]
         return "+".join(part for part in (name, "post" if self.after else "") if part) or "none"
 
 

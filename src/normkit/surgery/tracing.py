@@ -52,6 +52,7 @@ class _Recorder(TorchFunctionMode):
         self.kept: list[Tensor] = []  # an id is only an identity while the tensor lives
         self.callers: list[str] = [""]
         self.depth = 0
+        self.within: _Recorder | None = None  # of the leaf that runs, where it is looked into
 
     def add(self, step: Step, made: Any) -> None:
         self.steps.append(replace(step, shapes=tuple(tuple(tensor.shape) for tensor in tensors(made))))
@@ -71,8 +72,12 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
-        if self.depth:
-            return made
+        recorder = self.within if self.depth else self
+        if recorder is not None:
+            recorder.note(func, args, kwargs, made)
+        return made
+
+    def note(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
         reads = self.reads(args, kwargs)
         written = args[0] if func is Tensor.__setitem__ else made
         if any(True for _ in tensors(written)):
@@ -82,7 +87,17 @@ class _Recorder(TorchFunctionMode):
             }
             step = Step(len(self.steps), "function", name, "", self.callers[-1], reads, func, options)
             self.add(step, written)
-        return made
+
+    def enter(self, args: Any, kwargs: Any) -> None:
+        """Look into the leaf that begins to run."""
+        self.within = _Recorder()
+        for value in tensors((args, kwargs)):
+            self.within.add(Step(len(self.within.steps), "input", "input"), value)
+
+    def leave(self) -> tuple[Step, ...]:
+        """What was seen inside the leaf that has run."""
+        seen, self.within = self.within, None
+        return () if seen is None else tuple(seen.steps)
 
 
 def _observed(model: nn.Module, example: Any) -> Flow:
@@ -104,12 +119,14 @@ def _observed(model: nn.Module, example: Any) -> Flow:
 def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
     if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
         return
-    leaf = is_leaf(module)
+    leaf, opened = is_leaf(module), _is_opened(module)
     entered: list[tuple[tuple[int, ...], dict[str | int, int]]] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         if leaf:
             entered.append((recorder.reads(args, kwargs), recorder.sources(args, kwargs)))
+            if opened and not recorder.depth:
+                recorder.enter(args, kwargs)
             recorder.depth += 1
         else:
             recorder.callers.append(path)
@@ -121,12 +138,18 @@ def _watch(recorder: _Recorder, path: str, module: nn.Module) -> Iterator[torch.
         recorder.depth -= 1
         reads, sources = entered.pop()
         if not recorder.depth:
-            caller, name = recorder.callers[-1], type(module).__name__
-            step = Step(len(recorder.steps), "module", name, path, caller, reads, sources=sources)
+            caller, name, inside = recorder.callers[-1], type(module).__name__, recorder.leave()
+            step = Step(len(recorder.steps), "module", name, path, caller, reads, sources=sources, inside=inside)
             recorder.add(step, output)
 
     yield module.register_forward_pre_hook(before, with_kwargs=True)
     yield module.register_forward_hook(after, prepend=True, with_kwargs=True)  # what other hooks do is seen as well
+
+
+def _is_opened(module: nn.Module) -> bool:
+    """Whether the functions that a leaf calls are recorded: what else says whether it normalises?"""
+    own = type(module).__module__.startswith(("torch.", "normkit."))
+    return not own and all(parameter.ndim <= 1 for parameter in module.parameters())
 
 
 class _Tracer(torch.fx.Tracer):

@@ -14,20 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["affine_normalizers", "affine_parameters", "gain_of", "reinit_affine_", "shift_of"]
+from normkit.weights.gain import gains_of, has_gain, is_own, shifts_of
+
+__all__ = ["affine_normalizers", "affine_parameters", "reinit_affine_"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
 _TORCHS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_GAINS, _SHIFTS = ("weight", "gamma", "scale"), ("bias", "beta", "shift")
 _KINDS = ("uniform", "fixed", "oneone", "positivenegative")
 
 
 def affine_normalizers(model: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Module]:
     """Every normaliser with a gain or a shift of its own, by path: torch's, normkit's, or another library's.
 
-    A foreign class counts where its name says "norm" and it holds vectors only, as `LlamaRMSNorm` does; a
-    `FrozenBatchNorm2d`, whose γ and β are buffers, counts as well. Shapes do not matter: what is one vector counts.
+    Of `normkit.nn` every layer counts that holds a gain or a shift for each channel, RNB too. A foreign class counts
+    where its name says "norm" and it holds vectors only, as `LlamaRMSNorm` does; a `FrozenBatchNorm2d`, whose γ and β
+    are buffers, counts as well. Shapes do not matter: what is one vector counts.
 
     Args:
         model: any network.
@@ -68,21 +70,6 @@ def affine_parameters(model: nn.Module, names: Sequence[str] | None = None) -> d
     }
 
 
-def gain_of(normalizer: nn.Module) -> Tensor | None:
-    """γ as it multiplies, that is with the constant that some RMSNorms add to it; None where there is none.
-
-    Shape: as the normaliser keeps it, usually (channels,).
-    """
-    gain = _first(normalizer, _GAINS)
-    offset = getattr(normalizer, "offset", 0.0)
-    return gain if gain is None or not offset else gain + offset
-
-
-def shift_of(normalizer: nn.Module) -> Tensor | None:
-    """β, of the shape that the normaliser keeps; None where there is none."""
-    return _first(normalizer, _SHIFTS)
-
-
 @torch.no_grad()
 def reinit_affine_(model: Module, kind: str = "uniform", generator: torch.Generator | None = None) -> Module:
     """Set γ and β of every normaliser anew, in place; returns the model.
@@ -104,10 +91,9 @@ def reinit_affine_(model: Module, kind: str = "uniform", generator: torch.Genera
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(_KINDS)}")
     for normalizer in affine_normalizers(model).values():
-        gain, shift = _first(normalizer, _GAINS), _first(normalizer, _SHIFTS)
-        if gain is not None:
-            gain.copy_(_drawn(kind, gain, generator) - getattr(normalizer, "offset", 0.0))
-        if shift is not None:
+        for gain in gains_of(normalizer):
+            gain.stored.copy_(_drawn(kind, gain.stored, generator) - gain.offset)
+        for shift in shifts_of(normalizer):
             shift.fill_(1.0 if kind == "oneone" else 0.0)
     return model
 
@@ -125,17 +111,12 @@ def _is_affine(module: nn.Module) -> bool:
         return bool(own)
     name = type(module).__name__.lower()
     if "frozen" in name and "norm" in name:
-        return _first(module, _GAINS) is not None
-    return "norm" in name and bool(own) and all(_is_vector(parameter) for parameter in own)
+        return has_gain(module)
+    return ("norm" in name or is_own(module)) and bool(own) and all(_is_vector(parameter) for parameter in own)
 
 
 def _is_vector(parameter: Tensor) -> bool:
     return sum(size > 1 for size in parameter.shape) <= 1
-
-
-def _first(module: nn.Module, names: tuple[str, ...]) -> Tensor | None:
-    found = (getattr(module, name, None) for name in names)
-    return next((tensor for tensor in found if isinstance(tensor, Tensor)), None)
 
 
 def _classes(model: nn.Module) -> str:

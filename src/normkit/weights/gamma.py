@@ -13,20 +13,22 @@ from torch import Tensor, nn
 
 from normkit.surgery import call
 from normkit.surgery.tracing import tensors
-from normkit.weights.affine import affine_normalizers, gain_of, shift_of
+from normkit.weights.affine import affine_normalizers
+from normkit.weights.gain import gains_of
 
 __all__ = ["GammaLayer", "GammaReport", "Pruned", "gamma_report", "prune_disabled"]
 
 
 @dataclass(frozen=True)
 class GammaLayer:
-    """One normaliser.
+    """One normaliser, or of RNB the gains of the hole or those of the rest.
 
     Attributes:
-        path: where it stands.
+        path: where it stands; of RNB with the name of the gains behind it (`norm.foreground_gamma`).
         channels: entries of γ.
         disabled: how many have |γ| below the threshold.
-        still: how many gave an output whose standard deviation is below the threshold; None where no data was given.
+        still: how many gave an output whose standard deviation is below the threshold; None where no data was given,
+            or where one channel has several gains.
         silent: how many gave no value above 0 on the data, so that a ReLU straight behind passes nothing; or None.
     """
 
@@ -98,7 +100,7 @@ def gamma_report(model: nn.Module, threshold: float = 0.01, data: Iterable[Any] 
     """
     if threshold < 0:
         raise ValueError(f"threshold is {threshold}: it must not be negative")
-    gains = {path: g for path, m in affine_normalizers(model).items() if (g := gain_of(m)) is not None}
+    gains = _gains(model)
     if not gains:
         raise ValueError(f"the normalisers of {type(model).__name__} have shifts but no gain, so nothing can be off")
     seen = {} if data is None else _watched(model, gains, data)
@@ -127,19 +129,26 @@ def prune_disabled(model: nn.Module, threshold: float = 0.01, *, example: Any) -
     normalizers = affine_normalizers(model)
     with _evaluating(model):
         before = _output(model, example).clone()
-        pruned = {}
+        pruned: dict[str, int] = {}
         for path, module in normalizers.items():
-            gain, shift = gain_of(module), shift_of(module)
-            if gain is None:
-                continue
-            off = gain.abs() < threshold
-            stored = next(t for n in ("weight", "gamma", "scale") if isinstance(t := getattr(module, n, None), Tensor))
-            stored[off] = -float(getattr(module, "offset", 0.0))
-            if shift is not None and shift.shape == off.shape:
-                shift[off] = 0
-            pruned[path] = int(off.sum())
+            for gain in gains_of(module):
+                off = gain.value.abs() < threshold
+                gain.stored[off] = -gain.offset
+                if gain.shift is not None and gain.shift.shape == off.shape:
+                    gain.shift[off] = 0
+                pruned[path] = pruned.get(path, 0) + int(off.sum())
         moved = (_output(model, example) - before).abs().max().item()
     return Pruned(pruned, moved, moved / max(before.abs().max().item(), torch.finfo(before.dtype).tiny))
+
+
+def _gains(model: nn.Module) -> dict[str, Tensor]:
+    """γ by the path of its normaliser, and of several in one normaliser by their names behind it."""
+    found: dict[str, Tensor] = {}
+    for path, module in affine_normalizers(model).items():
+        gains = gains_of(module)
+        alone = len(gains) == 1
+        found |= {path if alone else f"{path}.{gain.name}".lstrip("."): gain.value for gain in gains}
+    return found
 
 
 class _Channels:
@@ -173,7 +182,7 @@ class _Channels:
 def _watched(model: nn.Module, gains: dict[str, Tensor], data: Iterable[Any]) -> dict[str, _Channels]:
     """Run the model over the data in evaluation mode and add up what each normaliser gives."""
     modules = dict(model.named_modules())
-    seen = {path: _Channels(modules[path], gain) for path, gain in gains.items()}
+    seen = {path: _Channels(modules[path], gain) for path, gain in gains.items() if path in modules}
     hooks = [
         modules[path].register_forward_hook(lambda _, inputs, output, channels=channels: channels.add(output))
         for path, channels in seen.items()

@@ -9,7 +9,19 @@ from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.tune import Tuned
 from normkit.benchmarks._harness.tune_gpu import GpuTuned
-from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
+from normkit.benchmarks._harness.wording import (
+    GROWTH_HEAD,
+    bar,
+    duration,
+    grown,
+    growth_line,
+    ratio,
+    reasons,
+    setting,
+    shape,
+    verdicts,
+    views,
+)
 
 __all__ = ["print_changes", "print_crossovers", "print_table", "print_tuned", "print_tuned_gpu"]
 
@@ -18,18 +30,21 @@ _LEGEND = (
     "ratio: the peer's time over ours, median of paired rounds{}; above 1 we are faster"
 )
 _HEAD = ("variant", "time", "copy", "ULP", "against", "ratio", "bar")
-_RIGHT = {"time", "copy", "ULP"}
+_RIGHT = {"time", "copy", "ULP", "n", "memory"}
 _WIDE = 100  # columns from which the intervals are printed too
 
 Line = tuple[str, ...]
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print the user's view, then the kernels' view, then which bars were missed, what was left out and why."""
+    """Print the user's view, the kernels' view, how cost grows; then which bars were missed, what was left out, why."""
     interval = console.width >= _WIDE
     for title, records in views(table):
         _print(console, f"{title}\n", style="bold")
         _print_groups(records, console, interval)
+    if rows := grown(table):
+        _print(console, "How the cost grows: CPU time and peak memory of one call with one thread\n", style="bold")
+        _print_growth(rows, console)
     for line in filter(None, (verdicts(table), *reasons(table))):
         _print(console, line)
     _print(console, _LEGEND.format(" and its 95 % interval" if interval else " (~ noisy)"))
@@ -48,6 +63,19 @@ def _print_groups(records: Sequence[Record], console: Console, interval: bool) -
             _print(console, f"{record.op} {shape(record)}  {setting(record)}")
         # A variant's own figures stand once, beside the first peer.
         _print(console, _aligned(("",) * 4 + line[4:] if is_repeated else line, widths))
+    _print(console, "")
+
+
+def _print_growth(records: Sequence[Record], console: Console) -> None:
+    lines = [growth_line(record) for record in records]
+    widths = [max(map(len, column)) for column in zip(GROWTH_HEAD, *lines, strict=True)]
+    _print(console, _aligned(GROWTH_HEAD, widths, GROWTH_HEAD), style="dim")
+    before = ""
+    for record, line in zip(records, lines, strict=True):
+        if record.op != before:
+            _print(console, record.op)
+        before = record.op
+        _print(console, _aligned(line, widths, GROWTH_HEAD))
     _print(console, "")
 
 
@@ -71,8 +99,8 @@ def _line(record: Record, interval: bool) -> Line:
     )
 
 
-def _aligned(line: Line, widths: Sequence[int]) -> str:
-    cells = zip(_HEAD, line, widths, strict=True)
+def _aligned(line: Line, widths: Sequence[int], head: Line = _HEAD) -> str:
+    cells = zip(head, line, widths, strict=True)
     return ("  " + " ".join(f"{cell:{'>' if name in _RIGHT else '<'}{width}}" for name, cell, width in cells)).rstrip()
 
 

@@ -7,7 +7,19 @@ from typing import Any
 
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Table
-from normkit.benchmarks._harness.wording import bar, duration, ratio, reasons, setting, shape, verdicts, views
+from normkit.benchmarks._harness.wording import (
+    GROWTH_HEAD,
+    bar,
+    duration,
+    grown,
+    growth_line,
+    ratio,
+    reasons,
+    setting,
+    shape,
+    verdicts,
+    views,
+)
 from normkit.data.files import atomic, write_atomically
 from normkit.report import COLORS, Report, new_figure, svg
 
@@ -41,6 +53,9 @@ def page(table: Table) -> Report:
     for title, records in views(table):
         report.heading(title)
         report.table(_HEAD, map(_row, records))
+    if rows := grown(table):
+        report.heading("How the cost grows")
+        report.table(("call", *GROWTH_HEAD), [(row.op, *growth_line(row)) for row in rows])
     if said := verdicts(table):
         report.note("info", said)
     for reason in reasons(table):

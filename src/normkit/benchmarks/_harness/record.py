@@ -26,6 +26,10 @@ class Record:
     against float64. `bar` is the least ratio that the suite promises for such a row and `met` whether it was reached
     (None where none was promised or the row is too noisy to say that it was missed). A row that is `wrong` or
     `skipped` carries no times and says why in `reason`.
+
+    Rows of `mode` `growth` are a `Growth`'s: `shape` is the size n, `clock` the CPU time of the `process`, `peak_bytes`
+    the most that the call held. After them stands a row with the exponents, `shape` being all sizes that they were
+    fitted to. `limits` are what these figures may be at most, by name, and `met` whether all of them are kept.
     """
 
     op: str
@@ -53,6 +57,10 @@ class Record:
     reason: str = ""
     device: str = "cpu"
     clock: str | None = None
+    peak_bytes: int | None = None
+    time_exponent: float | None = None
+    memory_exponent: float | None = None
+    limits: dict[str, float] | None = None
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> "Record":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from normkit.benchmarks._harness.grown import measure_growth, skipped_growth
+from normkit.benchmarks._harness.growth import Growth
 from normkit.benchmarks._harness.machine import machine
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.roof import cache_class
@@ -17,19 +19,31 @@ from normkit.benchmarks._harness.suite import Scene, Suite
 from normkit.benchmarks._harness.table import Table
 from normkit.listing import modules
 
-__all__ = ["bench", "devices", "suites", "why_no_gpu"]
+__all__ = ["bench", "devices", "growths", "suites", "why_no_gpu"]
 
 _DEVICES = ("cpu", "cuda", "all")
 _TIME_OVER = "the time that was given was over"
 
 
-def suites(names: str | Iterable[str] | None = None) -> list[Suite]:
+Names = str | Iterable[str] | None
+
+
+def suites(names: Names = None) -> list[Suite]:
     """Every suite, or those of the operations or families named, found by listing: those that a person feels first.
 
     Raises:
         ValueError: no operation and no family bears a name; says which there are.
     """
-    found = [module.suite for module in modules("normkit.benchmarks") if hasattr(module, "suite")]
+    return [suite for suite in _named_suites(names) if isinstance(suite, Suite)]
+
+
+def growths(names: Names = None) -> list[Growth]:
+    """Every suite of growth, or those named, as `suites`; the family `growth` is all of them."""
+    return [suite for suite in _named_suites(names) if isinstance(suite, Growth)]
+
+
+def _named_suites(names: Names) -> list[Suite | Growth]:
+    found: list[Suite | Growth] = [module.suite for module in modules("normkit.benchmarks") if hasattr(module, "suite")]
     every = sorted(found, key=lambda suite: (suite.family != "step", suite.family, suite.op))
     if names is None:
         return every
@@ -45,7 +59,7 @@ def suites(names: str | Iterable[str] | None = None) -> list[Suite]:
 
 
 def bench(
-    names: str | Iterable[str] | None = None,
+    names: Names = None,
     *,
     device: str = "cpu",
     quick: bool = False,
@@ -60,10 +74,11 @@ def bench(
 
     First the user's view (the public function as it stands, all threads, forward and backward, fresh output; a step of
     a small GPT-2 and of a ResNet with and without normkit), then the kernels' view. Each variant is checked against
-    float64 before it is timed; one that is wrong is not.
+    float64 before it is timed; one that is wrong is not. Last comes how the cost of an estimator grows with its
+    data (`Growth`).
 
     Args:
-        names: operations or families (`softmax`, `norm`, …); all by default.
+        names: operations or families (`softmax`, `norm`, `growth`, …); all by default.
         device: `cpu`, `cuda` (the current one) or `all`. Without a GPU `cuda` gives records with status `skipped` and
             the reason. A GPU is timed by its own events, and the host's time for a call apart from that.
         quick: few sizes and few rounds, for a first look.
@@ -82,20 +97,35 @@ def bench(
         ValueError: an unknown name or device, a thread count below one, or no minutes at all.
     """
     start = time.perf_counter()
-    chosen, kinds = suites(names), devices(device)
+    if names is not None and not isinstance(names, str):
+        names = list(names)
+    chosen, growing, kinds = suites(names), growths(names), devices(device)
     counts = _thread_counts(threads)
     if minutes is not None and not minutes > 0:
         raise ValueError(f"minutes must be more than 0, got {minutes}")
     deadline = math.inf if minutes is None else start + 60 * minutes
+    progress = progress or (lambda line: None)
     records: list[Record] = []
     if "cpu" in kinds:
-        records += _on_cpu(chosen, counts, quick, compiled, seed, progress or (lambda line: None), deadline)
+        records += _on_cpu(chosen, counts, quick, compiled, seed, progress, deadline)
     if "cuda" in kinds:
-        records += _on_gpu(chosen, quick, compiled, seed, progress or (lambda line: None), deadline)
+        records += _on_gpu(chosen, quick, compiled, seed, progress, deadline)
+    for growth in growing:
+        records += _growth(growth, kinds, quick, seed, progress, deadline)
     table = Table(tuple(records), machine(), device, time.perf_counter() - start)
     if out is not None:
         table.save(out)
     return table
+
+
+def _growth(
+    growth: Growth, kinds: tuple[str, ...], quick: bool, seed: int, progress: Callable[[str], None], deadline: float
+) -> list[Record]:
+    if "cpu" not in kinds:
+        return [skipped_growth(growth, "growth is measured on the CPU", "cuda")]
+    return measure_growth(
+        growth, quick=quick, seed=seed, progress=progress, out_of_time=lambda: time.perf_counter() > deadline
+    )
 
 
 def devices(device: str) -> tuple[str, ...]:

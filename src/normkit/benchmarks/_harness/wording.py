@@ -5,7 +5,11 @@ import math
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Table
 
-__all__ = ["bar", "duration", "ratio", "reasons", "setting", "shape", "verdicts", "views"]
+__all__ = ["GROWTH_HEAD", "bar", "duration", "grown", "growth_line", "ratio", "reasons", "setting", "shape", "size"]
+__all__ += ["verdicts", "views"]
+
+GROWTH_HEAD = ("variant", "n", "time", "memory", "against", "ratio", "bar")
+"""The columns of how cost grows; an exponent stands in a last line of each variant."""
 
 
 def duration(nanoseconds: float | None) -> str:
@@ -16,6 +20,16 @@ def duration(nanoseconds: float | None) -> str:
         if nanoseconds >= size:
             return f"{nanoseconds / size:.3g} {unit}"
     return f"{nanoseconds:.3g} ns"
+
+
+def size(number: int | None) -> str:
+    """Bytes with the unit that makes them readable."""
+    if number is None:
+        return "–"
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number} B"
 
 
 def ratio(record: Record, *, interval: bool = True) -> str:
@@ -30,11 +44,20 @@ def ratio(record: Record, *, interval: bool = True) -> str:
 
 
 def bar(record: Record) -> str:
-    """The ratio that was promised and whether it was reached; empty where none was."""
-    if record.bar is None:
-        return ""
+    """The ratio, or the limits, that were promised and whether they were kept; empty where there are none."""
     said = {True: "met", False: "MISSED", None: "not judged"}[record.met]
-    return f"≥{record.bar:.2f} {said}"
+    if record.limits:
+        return f"{_limits(record.limits)} {said}"
+    return "" if record.bar is None else f"≥{record.bar:.2f} {said}"
+
+
+def _limits(limits: dict[str, float]) -> str:
+    wordings = {
+        "time_exponent": lambda most: f"time ≤n^{most:.2f}",
+        "memory_exponent": lambda most: f"memory ≤n^{most:.2f}",
+        "peak_bytes": lambda most: f"≤{size(int(most))}",
+    }
+    return ", ".join(wordings[name](most) for name, most in limits.items())
 
 
 def shape(record: Record) -> str:
@@ -51,7 +74,7 @@ def setting(record: Record) -> str:
 
 def views(table: Table) -> list[tuple[str, list[Record]]]:
     """The rows to show: the public function as a network calls it, then all else of ours and what is not right."""
-    timed = [record for record in table if record.clock != "host"]
+    timed = [record for record in table if record.clock != "host" and record.mode != "growth"]
     rest = [record for record in timed if record.mode != "fwd+bwd"]
     every = [
         ("As a network calls it", [each for each in timed if each.variant == "normkit" and each.mode == "fwd+bwd"]),
@@ -61,6 +84,27 @@ def views(table: Table) -> list[tuple[str, list[Record]]]:
     return [(title, records) for title, records in every if records]
 
 
+def grown(table: Table) -> list[Record]:
+    """The rows of how cost grows: of each call the variants one after the other, by size, the exponents last."""
+    rows = [record for record in table if record.mode == "growth"]
+    return sorted(rows, key=lambda row: (row.op, not row.ours, row.variant, len(row.shape), row.shape))
+
+
+def growth_line(record: Record) -> tuple[str, ...]:
+    """A row under `GROWTH_HEAD`."""
+    if record.time_exponent is None:
+        costs = duration(record.median_ns), size(record.peak_bytes)
+    else:
+        costs = _power(record.time_exponent), _power(record.memory_exponent)
+    # An exponent belongs to the range that it was fitted to.
+    sizes = " to ".join(map(str, dict.fromkeys((record.shape[0], record.shape[-1]))))
+    return record.variant, sizes, *costs, record.ratio_to or "–", ratio(record), bar(record)
+
+
+def _power(exponent: float | None) -> str:
+    return "–" if exponent is None else f"n^{exponent:.2f}"
+
+
 def _small(record: Record) -> bool:
     """Ours, and of a call so small that this is what it costs."""
     return record.ours and math.prod(record.shape) <= 2**16
@@ -68,16 +112,22 @@ def _small(record: Record) -> bool:
 
 def verdicts(table: Table) -> str:
     """How many bars were met, and which were not; empty where there are none."""
-    judged = [record for record in table if record.bar is not None]
+    judged = [record for record in table if record.bar is not None or record.limits]
     if not judged:
         return ""
     missed = [record for record in judged if record.met is False]
     noisy = sum(record.met is None for record in judged)
     said = f"bars: {len(judged) - len(missed) - noisy} met, {len(missed)} missed, {noisy} too noisy to judge"
-    return said + "".join(
-        f"\n  missed: {each.op} {shape(each)} ({setting(each)}) {each.variant} against {each.ratio_to}: "
-        f"{each.ratio_median:.2f}, wanted {each.bar:.2f}"
-        for each in missed
+    return said + "".join(f"\n  missed: {_missed(record)}" for record in missed)
+
+
+def _missed(record: Record) -> str:
+    if record.limits:
+        _, sizes, *costs = growth_line(record)[:4]
+        return f"{record.op}, n = {sizes}: {', '.join(costs)}, wanted {_limits(record.limits)}"
+    return (
+        f"{record.op} {shape(record)} ({setting(record)}) {record.variant} against {record.ratio_to}: "
+        f"{record.ratio_median:.2f}, wanted {record.bar:.2f}"
     )
 
 

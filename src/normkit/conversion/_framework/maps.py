@@ -100,7 +100,8 @@ def _keeps_last(index: Any, last: int) -> bool:
     if not all(part is Ellipsis or (isinstance(part, (int, slice)) and not isinstance(part, bool)) for part in parts):
         return False
     if Ellipsis in parts:
-        return parts[-1] in (Ellipsis, slice(None))
+        place = parts.index(Ellipsis)  # it stands for as many whole axes as the others leave, none among them
+        parts[place : place + 1] = [slice(None)] * (last + 2 - len(parts))
     return len(parts) <= last or parts[last:] == [slice(None)]
 
 

@@ -90,6 +90,11 @@ def _require_pre(placement: str) -> None:
             "it is Post-LN: its norm stands on the stream itself, behind the sum, so the residual is on the wrong side "
             "and no norm at a branch's output makes it Peri-LN"
         )
+    if "unknown" in placement:
+        raise Refusal(
+            "its branches end in norms, with something behind these (a gate, a choice, a function): whether it is "
+            "Peri-LN already cannot be told"
+        )
     if placement == "peri":
         raise Refusal("it is Peri-LN already: its branches end in norms")
     if placement == "output":
@@ -108,6 +113,8 @@ def _branch(site: Site, path: str, index: int, layer: SubLayer, place: int) -> B
         raise Refusal(f"what it adds comes from {step.path}, which does not stand in it")
     if len(site.flow.calls(step.path)) > 1:
         raise Refusal(f"{step.path} writes to the stream in several places: its output norm would be one for all")
+    if layer.into[0] not in site.flow.canonical:
+        raise Refusal("the norm that reads its stream is written out as functions: no module says how it is made")
     like = submodule(site.model, layer.into[0])
     if isinstance(writer, nn.modules.conv._ConvNd) or not _over_last_axis(like):
         raise Refusal(f"{layer.into[0]} is a {type(like).__name__} and {step.path} a {type(writer).__name__}: "

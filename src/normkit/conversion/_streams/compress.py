@@ -58,12 +58,18 @@ class ExpandedCRMSNorm(nn.Module):
         self.register_parameter("bias", shift)
 
     def forward(self, input: Float[Tensor, "*batch compressed"]) -> Float[Tensor, "*batch width"]:
-        """Normalise, and give the last entry back."""
-        entries = crms_norm(input, eps=self.eps)
+        """Normalise, and give the last entry back.
+
+        In float32 or wider with one rounding at the end, as LayerNorm has it: the last entry would else hold the sum of
+        the roundings of all others.
+        """
+        entries = crms_norm(input.to(torch.promote_types(input.dtype, torch.float32)), eps=self.eps)
         whole = torch.cat([entries, -entries.sum(-1, keepdim=True)], dim=-1)
         if self.weight is not None:
             whole = whole * self.weight
-        return whole if self.bias is None else whole + self.bias
+        if self.bias is not None:
+            whole = whole + self.bias
+        return whole.to(input.dtype if self.weight is None else torch.promote_types(input.dtype, self.weight.dtype))
 
     def extra_repr(self) -> str:
         """The options."""

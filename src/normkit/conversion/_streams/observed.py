@@ -86,6 +86,8 @@ class _Observed:
                     f"it is Post-LN: the output of {layer.after[0]} is the stream itself, so its mean is read and "
                     "cannot be dropped"
                 )
+            if layer.unclear:
+                raise Refusal(f"{layer.unclear[0]} stands at the end of what it adds, and more is done behind it")
             if layer.out:
                 raise Refusal(f"{layer.out[0]} writes to the stream: no recentring of weights takes out a norm's mean")
         streams = {layer.stream for layer in self.layers} - {layer.sum for layer in self.layers}

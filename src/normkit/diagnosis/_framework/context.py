@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from normkit.data import Table
 from normkit.training import call, inputs_of, output_tensor, targets_of
 
 __all__ = ["Context", "batch_size", "tensor_in"]
@@ -35,7 +36,7 @@ class Context:
     """The model under examination and what has been seen of its data so far.
 
     Attributes:
-        model: the model itself: probes read it, and rehearse on copies.
+        model: the model itself: probes read it, and rehearse on copies. An empty module where a table is examined.
         forward, loss, optimizer, reference: as `diagnose` was given them.
         paths: dotted path of every module.
         example: the first batch.
@@ -43,6 +44,7 @@ class Context:
         untrainable: why the model could not be run in training mode, None where it could.
         sizes: samples in each batch seen.
         seed: seed of whatever a probe draws.
+        table: the table under examination, in place of a model and its data.
         monitoring: True in a training loop of the user's own: a probe must not call the model then.
     """
 
@@ -52,6 +54,7 @@ class Context:
     optimizer: Any = None
     reference: Any = None
     seed: int = 0
+    table: Table | None = None
     monitoring: bool = False
     example: Any = None
     batch: Any = None
@@ -70,6 +73,8 @@ class Context:
     @property
     def has(self) -> set[str]:
         """Which of the things that a probe may need are there."""
+        if self.table is not None:
+            return {"table"}
         given = {"data", *(name for name in ("optimizer", "reference") if getattr(self, name) is not None)}
         if self.loss is not None or (self.example is not None and targets_of(self.example) is not None):
             given.add("loss")

@@ -1,4 +1,4 @@
-"""`diagnose`: run the model over a few batches with every probe watching, and leave it as it was."""
+"""`diagnose`: run the model over a few batches with every probe watching, and leave it as it was; or read a table."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from normkit.data import as_table, is_table
 from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.discovery import chosen
 from normkit.diagnosis._framework.finding import SEVERITIES, Finding, Skipped
@@ -25,8 +26,8 @@ __all__ = ["diagnose"]
 
 
 def diagnose(
-    model: nn.Module,
-    data: Iterable[Any],
+    model: Any,
+    data: Iterable[Any] | None = None,
     *,
     loss: Callable[[Any, Any], Tensor] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
@@ -43,8 +44,11 @@ def diagnose(
     Parameters, buffers, gradients, modes, hooks and all random generators are afterwards as they were, also when
     something raises or the user interrupts; that costs one copy of the parameters meanwhile.
 
+    A table alone, `diagnose(table)`, is examined by the probes for tables.
+
     Args:
-        model: any `nn.Module`, on the device of the batches.
+        model: any `nn.Module`, on the device of the batches; or, without data, a table: a DataFrame (its columns of
+            numbers), a 2-D array or tensor, or a `normkit.data.Table`.
         data: batches as the model is trained on: tensors, pairs (x, y), dicts, Hugging Face batches. The batch size is
             part of what is measured.
         loss: `loss(output, batch)` returns a scalar; by default the model's own loss or cross entropy.
@@ -62,9 +66,12 @@ def diagnose(
         FloatingPointError: the loss is not finite.
         RuntimeError: the model failed on a batch; the message names its shapes and what torch said.
     """
-    _check(model, max_batches)
     selected = chosen(probes)
     started = time.perf_counter()
+    if data is None and is_table(model):
+        return _diagnose_table(model, selected, seed, started)
+    _check(model, data, max_batches)
+    assert data is not None
     with unchanged(model, data, seed):
         context = Context(model, forward, loss, optimizer, reference, seed)
         active, skipped = _begin(selected, context)
@@ -89,9 +96,25 @@ def diagnose(
     )
 
 
-def _check(model: Any, max_batches: int) -> None:
+def _diagnose_table(found: Any, selected: Sequence[Probe], seed: int, started: float) -> Diagnosis:
+    context = Context(nn.Identity(), seed=seed, table=as_table(found))
+    active, skipped = _begin(selected, context)
+    findings, silent = _conclude(active, context)
+    assert context.table is not None
+    return Diagnosis(
+        findings=tuple(findings),
+        skipped=tuple(skipped + silent),
+        model="table",
+        samples=len(context.table.values),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check(model: Any, data: Any, max_batches: int) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}: an nn.Module is wanted")
+        raise TypeError(f"model is a {type(model).__name__}: an nn.Module is wanted (or a table alone)")
+    if data is None:
+        raise TypeError("data is missing: pass the batches that the model is trained on, diagnose(model, data)")
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("the model is scripted, so its inside cannot be watched: pass the nn.Module that was scripted")
     if max_batches < 1:
@@ -140,12 +163,20 @@ def _begin(selected: Sequence[Probe], context: Context) -> tuple[list[Probe], li
     active, skipped = [], []
     for probe in selected:
         missing = probe.needs - context.has - {"loss"}  # whether there are targets is known once a batch has been seen
-        reason = f"pass {', '.join(sorted(missing))}=" if missing else probe.begin(context)
+        reason = _what_to_pass(missing) if missing else probe.begin(context)
         if reason:
             skipped.append(Skipped(probe.slug, reason))
         else:
             active.append(probe)
     return active, skipped
+
+
+def _what_to_pass(missing: frozenset[str] | set[str]) -> str:
+    if "table" in missing:
+        return "it examines tables: diagnose(table)"
+    if "data" in missing:
+        return "it examines models: diagnose(model, data)"
+    return f"pass {', '.join(sorted(missing))}="
 
 
 @contextmanager
@@ -230,7 +261,8 @@ def _conclude(active: Sequence[Probe], context: Context) -> tuple[list[Finding],
 
 def _with_usable_remedies(finding: Finding, context: Context) -> Finding:
     """Without the remedies that `convert` would refuse for this model; where none is left the summary says why."""
-    if not finding.remedies or context.forward is not None:  # nobody knows how convert could run such a model
+    if not finding.remedies or context.table is not None or context.forward is not None:
+        # nothing to convert in a table, and nobody knows how convert could run a model that needs `forward`
         return finding
     usable, refusal = convertible(finding.remedies, context)
     if not refusal:

@@ -1,4 +1,4 @@
-"""Networks whose pathologies are known because they were built in: what the probes are judged by.
+"""Networks and tables whose pathologies are known because they were built in: what the probes are judged by.
 
 Each patient declares the whole *set* of pathologies that it has. A probe must say `act` on exactly the patients whose
 set holds it, and be silent on all others. Sickness is made by construction, not by training towards a wanted outcome: a
@@ -7,6 +7,7 @@ batch of one, shifts β that shut channels, writers scaled up, statistics in hal
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,9 +15,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from normkit import data
-from normkit.models import PlainConvNet, ResNet, SequenceBatchNorm, Transformer, VisionTransformer
+from normkit.models import (
+    PlainConvNet,
+    RecurrentClassifier,
+    ResNet,
+    SequenceBatchNorm,
+    Transformer,
+    VisionTransformer,
+)
 from normkit.models.inpainting import InpaintGenerator
-from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, PowerNorm
+from normkit.nn import BatchChannelNorm2d, EvoNorm2dS0, LayerNormRNN, PowerNorm
 from normkit.training import fit
 from normkit.weights import weight_standardization
 
@@ -27,18 +35,18 @@ _WIDTH, _LENGTH, _VOCABULARY = 48, 32, 64
 
 @dataclass(frozen=True)
 class Patient:
-    """A network, the data it is examined on, and every pathology that it has.
+    """A network and the data it is examined on, or a table, and every pathology that it has.
 
     Attributes:
         name: what it is, in a few words.
         has: slugs of the probes that must say `act`; all others must not.
-        build: makes the model and its data anew, from a seed.
+        build: makes the model and its data anew, from a seed; or a table and None.
         max_batches: how many of its batches the examination looks at.
     """
 
     name: str
     has: frozenset[str]
-    build: Callable[[int], tuple[nn.Module, Iterable[Any]]]
+    build: Callable[[int], tuple[Any, Iterable[Any] | None]]
     max_batches: int = 8
 
 
@@ -172,6 +180,19 @@ def _half(norm: Callable[[int], nn.Module]) -> Callable[[int], tuple[nn.Module, 
     return build
 
 
+def _reading(*, normalized: bool) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
+    """A tanh network that reads digits as 32 steps of 2 pixels, its recurrent matrix four times an orthogonal one."""
+
+    def build(seed: int) -> tuple[nn.Module, Iterable[Any]]:
+        torch.manual_seed(seed)
+        layer = nn.RNN(2, 64, batch_first=True)
+        nn.init.orthogonal_(layer.get_parameter("weight_hh_l0"), gain=4.0)
+        model = RecurrentClassifier(LayerNormRNN.from_torch(layer) if normalized else layer)
+        return model, [(x.flatten(1).unflatten(1, (-1, 2)), y) for x, y in islice(_digits(32), 8)]
+
+    return build
+
+
 def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
     """A small inpainting net on smooth pictures, a third of whose pixels is a hole filled with white."""
 
@@ -183,6 +204,16 @@ def _inpainting(norm: str) -> Callable[[int], tuple[nn.Module, Iterable[Any]]]:
         return model, [
             {"images": x, "masks": data.random_masks(len(x), 24, "rectangle", (0.25, 0.4))} for x in pictures
         ]
+
+    return build
+
+
+def _table(*, closed: bool) -> Callable[[int], tuple[Any, None]]:
+    """Forty rows of eight amounts, independent of each other; or their shares of the row's total, in per cent."""
+
+    def build(seed: int) -> tuple[Any, None]:
+        amounts = torch.randn(40, 8, generator=torch.Generator().manual_seed(seed)).mul(0.5).exp().double().numpy()
+        return (100 * amounts / amounts.sum(1, keepdims=True) if closed else amounts), None
 
     return build
 
@@ -212,8 +243,12 @@ def _patients() -> tuple[Patient, ...]:
         of("bfloat16 net, statistics in float32", _half(nn.LayerNorm)),
         of("inpainting net with InstanceNorm", _inpainting("in"), "masked-region"),
         of("inpainting net with region norm", _inpainting("rn")),
+        of("table of percentages", _table(closed=True), "closed-rows"),
+        of("table of amounts", _table(closed=False)),
+        of("tanh network, large recurrent weights", _reading(normalized=False), "hidden-dynamics"),
+        of("layer-normalised tanh network, large recurrent weights", _reading(normalized=True)),
     )
 
 
 PATIENTS: tuple[Patient, ...] = _patients()
-"""Sick and healthy networks; every probe finds itself in at least one set, and most of them in few."""
+"""Sick and healthy networks and tables; every probe finds itself in at least one set, and most of them in few."""

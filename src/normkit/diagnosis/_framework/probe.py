@@ -42,7 +42,8 @@ class Probe(ABC):
         slug: name on the command line and in JSON.
         pathology: what goes wrong, in one sentence.
         unit, threshold, threshold_source: see `Finding`.
-        needs: what must be passed to `diagnose`: of "data", "loss", "optimizer", "reference".
+        needs: what must be passed to `diagnose`: of "data", "loss", "optimizer", "reference"; or "table" alone, for
+            a probe that examines tables and no models (`context.table`).
         remedies: rules of `normkit.convert` that help, each alone or several in a row.
         rehearses: what the probe does beyond watching and what that costs; empty where it only watches.
     """

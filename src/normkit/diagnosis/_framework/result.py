@@ -133,7 +133,9 @@ class Diagnosis:
         for finding in self.findings:
             if finding.severity != "ok":
                 parts.append(_advice(finding))
-        parts += [Text(f"skipped {each.probe}: {each.reason}", style="dim") for each in self.skipped]
+        for reason in dict.fromkeys(each.reason for each in self.skipped):
+            probes = ", ".join(each.probe for each in self.skipped if each.reason == reason)
+            parts.append(Text(f"skipped {probes}: {reason}", style="dim"))
         return Group(*parts)
 
 

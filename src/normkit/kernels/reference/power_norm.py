@@ -18,6 +18,7 @@ from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.means import Reduce, mean, or_nan, over_positions
 
 __all__ = [
+    "backward",
     "gradients",
     "layer_scale",
     "move_running_gz",
@@ -122,6 +123,28 @@ def gradients(
     return for_input, over_positions(gy * hat), over_positions(gy), over_positions(a * hat)
 
 
+def backward(
+    gradient: Positions,
+    input: Positions,
+    weight: Channels | None,
+    bias_dtype: torch.dtype | None,
+    divisor: Channels,
+    scale: Channels,
+    running_gz: Channels,
+    alpha_bwd: float,
+    group_num: int,
+    eps: float,
+    reduce: Reduce | None,
+) -> tuple[Positions, Channels | None, Channels | None]:
+    """The gradients for the input, γ and β, each in its own type; `running_gz` moves in place."""
+    given = (gradient, input, weight, divisor, scale, running_gz, alpha_bwd, group_num, eps)
+    gx, gweight, gbias, moved = gradients(*given)
+    if gradient.numel() or reduce is not None:
+        move_running_gz(running_gz, mean(moved, gradient.shape[:-1].numel(), reduce))
+    for_weight = None if weight is None else gweight.to(weight.dtype)
+    return gx.to(input.dtype), for_weight, None if bias_dtype is None else gbias.to(bias_dtype)
+
+
 @torch.no_grad()
 def move_running_phi(
     running_phi: Channels,
@@ -179,15 +202,8 @@ class _Approximate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, *step = ctx.saved_tensors
         divisor, scale = step or ctx.step
-        alpha_bwd, group_num, eps, reduce = ctx.options
-        gx, gweight, gbias, moved = gradients(
-            gradient, input, weight, divisor, scale, ctx.running_gz, alpha_bwd, group_num, eps
-        )
-        if gradient.numel() or reduce is not None:
-            move_running_gz(ctx.running_gz, mean(moved, gradient.shape[:-1].numel(), reduce))
-        for_weight = None if weight is None else gweight.to(weight.dtype)
-        for_bias = None if ctx.bias_dtype is None else gbias.to(ctx.bias_dtype)
-        return gx.to(input.dtype), None, for_weight, for_bias, None, None, None, None
+        found = backward(gradient, input, weight, ctx.bias_dtype, divisor, scale, ctx.running_gz, *ctx.options)
+        return found[0], None, *found[1:], None, None, None, None
 
 
 def _pushed_forward(

@@ -19,7 +19,7 @@ from normkit.kernels.reference._precision import statistics_dtype
 from normkit.kernels.reference.means import Reduce, mean, or_nan, over_positions
 from normkit.kernels.reference.unified_statistics import Channels, Step, advance, smoothed_gradient
 
-__all__ = ["TORCH", "Passes", "unified_norm"]
+__all__ = ["TORCH", "Passes", "gradients", "unified_norm"]
 
 
 class Passes(NamedTuple):
@@ -113,7 +113,7 @@ class _UnifiedNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, *step = ctx.saved_tensors
         step = step or ctx.step
-        found = _gradients(input, gradient, weight, Step(*step), ctx.ema_gz, ctx.buffer_gz, *ctx.options)
+        found = gradients(input, gradient, weight, Step(*step), ctx.ema_gz, ctx.buffer_gz, *ctx.options)
         return *found, *(None for _ in range(10))
 
 
@@ -124,7 +124,7 @@ def _mean_square(passes: Passes, input: Tensor, pad_mask: Tensor | None, reduce:
     return or_nan(mean(total, count, reduce))
 
 
-def _gradients(
+def gradients(
     input: Tensor,
     gradient: Tensor,
     weight: Tensor,

@@ -103,7 +103,7 @@ def fill(
 ) -> Float[Tensor, "3 height width"]:
     """One photograph of any size, its mask (1, height, width) filled in; outside it stays as it was, bit by bit.
 
-    Sides that are no multiples of the network's step are padded by their mirror image meanwhile.
+    Sides that are no multiples of the network's step are longer meanwhile: their last pixels, and the mask's, repeat.
 
     Raises:
         ValueError: photograph and mask differ in size, or the mask holds no hole.

@@ -80,7 +80,10 @@ def loader(examples: Examples, batch_size: int, seed: int = 0, workers: int = 0)
         ValueError: there are fewer pictures than a batch holds.
     """
     if len(examples) < batch_size:
-        raise ValueError(f"{len(examples)} pictures make no batch of {batch_size}: give more, or a smaller batch size")
+        raise ValueError(
+            f"{len(examples)} pictures make no batch of {batch_size}: give more, or a smaller batch_size (--batch-size "
+            f"{len(examples)})"
+        )
     order = torch.Generator().manual_seed(seed)
     return DataLoader(
         examples, batch_size, shuffle=True, drop_last=True, collate_fn=_as_is, generator=order, num_workers=workers

@@ -1,0 +1,187 @@
+"""Closed rows: columns of a table that sum to a constant in every row, so that their correlations are spurious.
+
+For columns x_1 … x_D of amounts with total T = Σ x_k, over the N complete rows,
+
+    figure = 1 − var(T)/Σ_k var(x_k)
+
+It is 0 on average for columns that are independent, and 1 for parts of a whole. Since Σ_{i≠j} cov(x_i, x_j) is minus
+the figure times Σ_k var(x_k), a table with figure 1 has correlations of −1/(D − 1) on average if the variances are
+equal, whatever the parts have to do with each other.
+
+**Threshold.** 0.99. For independent normal columns of equal variance, var(T)/Σ var(x_k) follows χ²/(N − 1) with N − 1
+degrees of freedom; at N = 10, the fewest rows that are judged, it is below 0.01 with probability 2·10⁻⁸. Tables that
+were rounded, or from which a trace is missing, stay far above 0.99. From 0.9 on it says `watch`: something small is
+missing from the whole (probability 4·10⁻⁴ by chance at N = 10).
+
+**Which columns.** Those without negative values that vary. Where they do not sum to a constant together, the subset
+that does is found as the solution of X c = 1 (c_k = 1/total for the parts, 0 for others such as an identifier), and
+mended: a column belongs to the whole if the rest of the whole falls by about one where it rises by one. Each subset is
+judged by the same figure. Columns of 0 and 1 of which each row has exactly one are indicators, not parts.
+
+**What it leads to.** The place's detail gives the share of zeros (which need a rule before any logarithm), the part
+with the largest mean share, and the pair with the strongest correlation whose partial correlation has the opposite sign
+or is not significant (no t-test where samples are so few that the estimate is shrunk).
+
+Source: the pathology is K. Pearson's of 1897 (spurious correlation of indices) and I. Erb's, arXiv:1904.09480, abstract
+and introduction; the figure and its threshold are derived here.
+"""
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from normkit.diagnosis._framework.context import Context
+from normkit.diagnosis._framework.finding import Finding, Severity, Site
+from normkit.diagnosis._framework.probe import Probe
+from normkit.diagnosis._framework.remedy import Remedy
+from normkit.estimators import PartialCorrelation
+
+__all__ = ["ClosedRows"]
+
+
+class ClosedRows(Probe):
+    """Share of the columns' variance that cancels in the row total; threshold 0.99. See the module's docstring.
+
+    Source: I. Erb 2020, arXiv:1904.09480, for the pathology.
+    """
+
+    slug = "closed-rows"
+    pathology = "columns that sum to a constant have correlations that say nothing of the parts"
+    unit = "share of the columns' variance that cancels in the row total"
+    threshold = 0.99
+    threshold_source = "derived (normkit.diagnosis.closed_rows); Erb 2020, introduction, for the pathology"
+    needs = frozenset({"table"})
+
+    watched: ClassVar[float] = 0.9
+    fewest_rows: ClassVar[int] = 10
+    most_compared: ClassVar[int] = 1000
+    """Pairs are compared among up to so many columns."""
+
+    def run(self, context: Context) -> Finding | str:
+        """Find the closed sets of columns and what their correlations hide."""
+        assert context.table is not None
+        names = np.array(context.table.names, dtype=object)
+        values = context.table.values[np.isfinite(context.table.values).all(1)]
+        if len(values) < self.fewest_rows:
+            return f"{len(values)} rows without a gap are too few: at least {self.fewest_rows} are wanted"
+        kept = (values >= 0).all(0) & (values.var(0) > 0)
+        if kept.sum() < 3:
+            return "fewer than three columns hold amounts that vary, without negative values"
+        sets, rest = _closed_sets(values, np.flatnonzero(kept), self.watched)
+        if not sets and len(rest) < 3:
+            return "the columns that sum to a constant are indicators or two shares of one whole: nothing is hidden"
+        sites = [self._site(values[:, each], names[each]) for each in sets or [rest]]
+        misled = [site for site in sites if site.severity == "act"]
+        remedies = tuple(map(_remedy, misled[:1]))
+        return self.conclude(sites, summary=_summary(sites, self.threshold), remedies=remedies)
+
+    def _site(self, parts: np.ndarray, names: np.ndarray) -> Site:
+        figure = cancelled(parts)
+        severity: Severity = "act" if figure > self.threshold else "watch" if figure > self.watched else "ok"
+        shares = parts.mean(0) / parts.mean(0).sum()
+        detail = {
+            "columns": len(names),
+            "parts": ", ".join(map(repr, names)),
+            "total": float(parts.sum(1).mean()),
+            "zeros": float((parts == 0).mean()),
+            "dominating": str(names[shares.argmax()]),
+            "dominating_share": float(shares.max()),
+        }
+        if severity == "act" and len(names) <= self.most_compared:
+            detail |= _misleading(parts, names)
+        return Site(_few(names), max(figure, 0.0), severity, detail)
+
+
+def cancelled(parts: np.ndarray) -> float:
+    """1 − var(Σ_k x_k)/Σ_k var(x_k) of (N, D)."""
+    return float(1 - parts.sum(1).var() / parts.var(0).sum())
+
+
+def _closed_sets(values: np.ndarray, columns: np.ndarray, level: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sets of three columns or more that sum to a constant, one after the other, and the columns in no set."""
+    found = []
+    while (closed := _closed_subset(values, columns, level)) is not None:
+        if len(closed) >= 3 and not _indicators(values[:, closed]):
+            found.append(closed)
+        columns = np.setdiff1d(columns, closed)
+    return found, columns
+
+
+def _closed_subset(values: np.ndarray, columns: np.ndarray, level: float) -> np.ndarray | None:
+    """The columns of one whole, if there is one; where rows are too few for X c = 1 it must be nearly all of them."""
+    if len(columns) < 2:
+        return None
+    parts = values[:, columns]
+    starts = [np.ones(len(columns), bool)]
+    if len(values) > len(columns):
+        weights = np.linalg.lstsq(parts, np.ones(len(values)))[0]
+        starts.insert(0, weights > weights.max() / 2)
+    for start in starts:
+        chosen = _mended(parts - parts.mean(0), start)
+        if chosen.sum() >= 2 and cancelled(parts[:, chosen]) > level:
+            return columns[chosen]
+    return None
+
+
+def _mended(centred: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The columns against which the rest of the chosen ones falls; what hardly varies had uncertain weights."""
+    for _ in range(len(chosen)):
+        rest = centred[:, chosen].sum(1)[:, None] - centred * chosen
+        mended = (rest * centred).sum(0) < -0.5 * (centred * centred).sum(0)
+        if (mended == chosen).all():
+            break
+        chosen = mended
+    return chosen
+
+
+def _indicators(parts: np.ndarray) -> bool:
+    return bool(np.isin(parts, (0, 1)).all() and (parts.sum(1) == 1).all())
+
+
+def _misleading(parts: np.ndarray, names: np.ndarray) -> dict[str, Any]:
+    """The strongest correlation of shares that has another sign given all other parts, or is then not significant."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        shares = parts / parts.sum(1, keepdims=True)
+        fitted = PartialCorrelation(zeros="multiplicative").fit(parts)
+        plain = np.corrcoef(shares, rowvar=False)
+    first, second = np.triu_indices(len(names), 1)
+    raw, partial = np.nan_to_num(plain[first, second]), fitted.partial_correlation_[first, second]
+    misled = raw * partial < 0
+    if fitted.p_values_ is not None:
+        misled |= fitted.p_values_[first, second] > 0.05
+    if not misled.any():
+        return {}
+    worst = np.flatnonzero(misled)[np.abs(raw[misled]).argmax()]
+    return {
+        "misleading_pair": f"{names[first[worst]]} and {names[second[worst]]}",
+        "correlation": float(raw[worst]),
+        "partial_correlation": float(partial[worst]),
+    }
+
+
+def _remedy(site: Site) -> Remedy:
+    rule = 'zeros="multiplicative"' if site.detail["zeros"] else ""
+    python = f"normkit.estimators.PartialCorrelation({rule}).fit(table[[{site.detail['parts']}]]).to_frame()"
+    return Remedy(("partial-correlation",), "advice", python)
+
+
+def _summary(sites: list[Site], threshold: float) -> str:
+    act = [site for site in sites if site.severity == "act"]
+    if not act:
+        watched = [site for site in sites if site.severity == "watch"]
+        return f"{watched[0].path} nearly sum to a constant" if watched else "no columns sum to a constant"
+    detail = act[0].detail
+    text = f"{act[0].path} sum to {detail['total']:.4g} in every row, so their correlations are spurious"
+    if "misleading_pair" in detail:
+        text += (
+            f": {detail['misleading_pair']} correlate by {detail['correlation']:+.2f}, given all others by "
+            f"{detail['partial_correlation']:+.2f}"
+        )
+    return text
+
+
+def _few(names: np.ndarray, most: int = 6) -> str:
+    shown = list(map(str, names))
+    return ", ".join(shown) if len(shown) <= most else f"{', '.join(shown[:3])} … {shown[-1]} ({len(shown)} columns)"

@@ -1,0 +1,204 @@
+"""What the self-distilled regressor and classifier share: parameters, the fit to targets, the rounds' predictions."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from normkit.estimators._kernel_map import blocks
+from normkit.estimators._learning import MOST_ROUNDS, Samples, Settings, learn
+from normkit.estimators._ridge import Array
+
+__all__ = ["SelfDistilled", "weight_roots"]
+
+SOLVERS = {"auto": None, "eigen": True, "cholesky": False}
+
+
+class SelfDistilled(BaseEstimator):
+    """The common part of `SelfDistilledKernelRidge` and `SelfDistilledKernelClassifier`; parameters as there."""
+
+    def __init__(
+        self,
+        kernel: Any = "rbf",
+        gamma: Any = None,
+        lam: Any = 1.0,
+        alpha: Any = "optimal",
+        n_rounds: Any = 5,
+        validation_fraction: Any = 0.2,
+        clip: Any = True,
+        random_state: Any = None,
+        *,
+        degree: Any = 3,
+        coef0: Any = 1,
+        kernel_params: Any = None,
+        n_components: Any = None,
+        solver: Any = "auto",
+        backend: Any = "numpy",
+        device: Any = None,
+    ) -> None:
+        self.kernel = kernel
+        self.gamma = gamma
+        self.lam = lam
+        self.alpha = alpha
+        self.n_rounds = n_rounds
+        self.validation_fraction = validation_fraction
+        self.clip = clip
+        self.random_state = random_state
+        self.degree = degree
+        self.coef0 = coef0
+        self.kernel_params = kernel_params
+        self.n_components = n_components
+        self.solver = solver
+        self.backend = backend
+        self.device = device
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self._precomputed
+        tags.input_tags.pairwise = self._precomputed
+        return tags
+
+    @property
+    def _precomputed(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
+
+    @property
+    def _sparse(self) -> Any:
+        return False if self._precomputed else "csr"
+
+    def _learn(self, samples: Samples, held: Samples | None, strata: Any = None) -> None:
+        settings = self._settings()
+        if self._precomputed and samples.X.shape[0] != samples.X.shape[1]:
+            raise ValueError(f"kernel='precomputed' wants the square kernel matrix; X is {samples.X.shape}")
+        if held is not None and settings.judged and held.X.shape[0] < 2:
+            raise ValueError(f"X_val holds {held.X.shape[0]} sample: at least 2 are needed to find alpha or the rounds")
+        learned = learn(samples, settings, held, strata)
+        self._map, self._rounds, self._limit = learned.map, learned.coefficients, learned.limit
+        self.dual_coef_ = learned.coefficients[-1]
+        self.alphas_ = learned.alphas
+        self.val_losses_: Any = learned.losses
+        self.n_rounds_ = math.inf if self.n_rounds == "inf" else len(learned.alphas)
+        self.eigenvalues_: Any = learned.eigenvalues
+        self.shrinkage_: Any = learned.shrinkage
+        self.degrees_of_freedom_ = None if learned.shrinkage is None else learned.shrinkage.sum(axis=1)
+        with np.errstate(divide="ignore"):
+            self.effective_ridge_ = np.where(learned.alphas > 0, self.lam / np.maximum(learned.alphas, 0), np.inf)
+
+    def _values(self, X: Any, coefficients: Array) -> Array:
+        """f(x) for coefficients (rounds, n, c): (rounds, n_samples, c), the kernel of each block of rows taken once."""
+        X = validate_data(self, X, accept_sparse=self._sparse, dtype=np.float64, reset=False)
+        rounds, width, outputs = coefficients.shape
+        flat = coefficients.transpose(1, 0, 2).reshape(width, -1)
+        parts = [self._map(X[rows]) @ flat for rows in blocks(X.shape[0], width)]
+        return np.concatenate(parts).reshape(-1, rounds, outputs).transpose(1, 0, 2)
+
+    def _limit_values(self, X: Any) -> Array:
+        check_is_fitted(self)
+        if self._limit is None:
+            raise ValueError(
+                f"the limit was not computed: it needs an alpha of 0 or more (the last one is {self.alphas_[-1]:.3g}) "
+                "and solver='eigen' or n_rounds='inf'"
+            )
+        return self._values(X, self._limit[None])[0]
+
+    def _settings(self) -> Settings:
+        """The parameters, checked, in the terms of the fit."""
+        if not (_is_number(self.lam) and 0 < self.lam < math.inf):
+            raise ValueError(f"lam is {self.lam!r}: the ridge must be a positive number")
+        rounds = _rounds(self.n_rounds)
+        alphas = _alphas(self.alpha, rounds, self.clip)
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver is {self.solver!r}: it must be one of {', '.join(SOLVERS)}")
+        if self.n_components is not None:
+            if not _is_count(self.n_components):
+                raise ValueError(f"n_components is {self.n_components!r}: it must be a positive number or None")
+            if self._precomputed:
+                raise ValueError("n_components draws samples whose kernel is computed: it needs kernel= by name")
+        named = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
+        return Settings(
+            self.kernel,
+            dict(self.kernel_params or {}) if callable(self.kernel) else named,
+            float(self.lam),
+            alphas,
+            float(self.alpha) if _is_number(self.alpha) else None,
+            rounds,
+            bool(self.clip),
+            self._validation(alphas is None or rounds == "best"),
+            SOLVERS[self.solver],
+            self.n_components,
+            self._torch_device(),
+            self.random_state,
+        )
+
+    def _validation(self, needed: bool) -> float | str:
+        given = self.validation_fraction
+        if isinstance(given, str) and given == "loo":
+            if needed and self.solver == "cholesky":
+                raise ValueError("validation_fraction='loo' needs the hat matrix: take solver='eigen' or 'auto'")
+            return given
+        if not (_is_number(given) and 0 < given < 1):
+            raise ValueError(f"validation_fraction is {given!r}: it must lie between 0 and 1, or be 'loo'")
+        return float(given)
+
+    def _torch_device(self) -> str | None:
+        if self.backend == "numpy":
+            if self.device is not None:
+                raise ValueError(f"device={self.device!r} needs backend='torch'")
+            return None
+        if self.backend != "torch":
+            raise ValueError(f"backend is {self.backend!r}: it must be 'numpy' or 'torch'")
+        import torch
+
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, Real)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, Integral) and int(value) >= 1
+
+
+def weight_roots(sample_weight: Any, X: Any) -> Array | None:
+    """√w, or None where all samples weigh alike."""
+    if sample_weight is None:
+        return None
+    return np.sqrt(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
+
+
+def _rounds(given: Any) -> int | str:
+    if isinstance(given, str) and given in ("inf", "best"):
+        return given
+    if _is_count(given):
+        return int(given)
+    raise ValueError(f"n_rounds is {given!r}: it must be at least 1, 'best' or 'inf'")
+
+
+def _alphas(given: Any, rounds: int | str, clip: bool) -> tuple[float, ...] | None:
+    """One α a round; none where they are to be found or, under "best", one is to be repeated without an end."""
+    if isinstance(given, str):
+        if given != "optimal":
+            raise ValueError(f"alpha is {given!r}: it must be a number, a sequence of numbers or 'optimal'")
+        if rounds == "inf":
+            raise ValueError("n_rounds='inf' needs one alpha for all rounds: the limit has the ridge lam / alpha")
+        return None
+    several = isinstance(given, (Sequence, np.ndarray))
+    if not several and not _is_number(given):
+        raise ValueError(f"alpha is {given!r}: it must be a number, a sequence of numbers or 'optimal'")
+    found = tuple(float(each) for each in given) if several else (float(given),)
+    for each in found:
+        if not math.isfinite(each) or (not 0 <= each <= 1 and (clip or rounds == "inf")):
+            raise ValueError(
+                f"alpha is {each}: the weight of the ground truth goes from 0 to 1 (clip=False allows others, "
+                "for a number of rounds that is not 'inf')"
+            )
+    if not several:
+        return found * (1 if rounds == "inf" else MOST_ROUNDS if rounds == "best" else int(rounds))
+    if rounds == "inf" or (rounds != "best" and len(found) != rounds) or not found:
+        raise ValueError(f"alpha holds {len(found)} numbers and n_rounds is {rounds!r}: give one number a round")
+    return found

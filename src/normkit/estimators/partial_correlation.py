@@ -1,0 +1,313 @@
+"""Partial correlation of compositional data: what two parts share beyond all others, whatever the reference.
+
+With clr coordinates z of N samples of D parts, Γ = cov(z) and P = Γ⁺:
+
+    ρ_ij = −P_ij/√(P_ii P_jj)        v_i = 1/P_ii        R²_i = 1 − v_i/Γ_ii
+
+For every reference part r the inverse of the covariance of log(x_i/x_r) is P without row and column r, so ρ_ij belongs
+to the two parts and not to the reference. With few samples the covariance C* of the log proportions (the basis) is
+shrunk first, and Γ = G C* G with G = I − 11ᵀ/D.
+
+Source: I. Erb (2020), Partial Correlations in Compositional Data Analysis, Applied Computing and Geosciences 6,
+arXiv:1904.09480; shrinkage: S. Jin, C. Notredame, I. Erb (2022), arXiv:2212.00496.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy import linalg, sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from normkit.estimators import _partial_plots as plots
+from normkit.estimators._arrays import as_numpy
+from normkit.estimators._partial_estimate import Estimate, Shrinkage, chosen_shrinkage, estimate
+from normkit.estimators._parts import names_of, place_of
+from normkit.estimators._precision import symmetric
+from normkit.estimators._significance import adjusted, false_discovery_rates, p_values, smallest_cutoff
+from normkit.estimators.compositions import clr, orthonormal_basis
+from normkit.estimators.zeros import replace_zeros
+from normkit.extras import require
+
+__all__ = ["PartialCorrelation", "partial_correlation"]
+
+
+def partial_correlation(
+    X: ArrayLike, shrinkage: Any = "auto", zeros: Any = "error"
+) -> Float[np.ndarray, "parts parts"]:
+    """ρ of every two parts given all others, (N, D) to (D, D): `PartialCorrelation` without the estimator.
+
+    Args:
+        X: positive parts, at least 3 samples of 3 parts.
+        shrinkage: as for `PartialCorrelation`.
+        zeros: as for `PartialCorrelation`.
+
+    Returns:
+        Symmetric, in [−1, 1], 1 on the diagonal.
+
+    Raises:
+        ValueError: as `PartialCorrelation.fit`.
+    """
+    fitted = PartialCorrelation(shrinkage=shrinkage, zeros=zeros).fit(np.asarray(X))
+    result: np.ndarray = fitted.partial_correlation_
+    return result
+
+
+class PartialCorrelation(BaseEstimator):
+    """Partial correlations of compositions, with shrinkage, tests and edges of a network.
+
+    ρ_ij = −P_ij/√(P_ii P_jj) with P the pseudo-inverse of the covariance Γ of centred log-ratios: the correlation of
+    what the other parts leave of log x_i and log x_j. It depends neither on a reference part nor on the totals of the
+    rows.
+
+    Args:
+        shrinkage: None (P = Γ⁺), "basis" (shrink the covariance of the log proportions first, λ and λ_v estimated), a
+            number (λ of the basis correlations; λ_v is estimated), "clr" (shrink that of the centred log-ratios: for
+            comparison, depends on the transform), or "auto": "basis" where N < 5 D, else None.
+        zeros: "error", "min" (smallest positive entry), "multiplicative" or a pseudocount; see `replace_zeros`.
+            Shrinkage does not stand in for it.
+        fdr: rate of false discoveries that `edges` allows.
+        n_permutations: how often each column is permuted on its own for the false discovery rate; 0 leaves that out.
+        cutoff: keep only pairs with |ρ| ≥ cutoff, as sparse matrices: no D×D array is formed where D > N, so that 2·10⁴
+            parts fit in memory. None keeps all pairs.
+        n_jobs: processes for the permutations, through joblib.
+        random_state: of the permutations.
+        backend: "numpy", or "torch" for the linear algebra, in float64.
+        device: of torch, such as "cuda".
+
+    Attributes:
+        partial_correlation_: ρ (D, D), 1 on the diagonal; sparse with `cutoff`.
+        precision_: P (D, D), in 1/nats²; its rows sum to 0 but for "clr". Sparse with `cutoff`, on the same pairs.
+        partial_variance_: v (D,), in nats²: variance of log(x_i/x_r) that the other log-ratios to r leave; NaN where a
+            part has none.
+        covariance_: Γ (D, D) in nats²; not with `cutoff`.
+        location_: mean of the centred log-ratios (D,).
+        shrinkage_, variance_shrinkage_: λ and λ_v that were used; 0 without shrinkage.
+        degrees_of_freedom_: ν = N − D + 1 of the t-test; None with shrinkage or where ν < 1.
+        p_values_: two-sided, of ρ_ij = 0 (D, D), not adjusted, 0 on the diagonal; None where ν is, or with `cutoff`.
+        fdr_cutoff_: smallest observed |ρ| at which permutations give a false discovery rate of at most `fdr`, infinite
+            where none does; None without permutations.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+
+    Shape: X (N, D) with N ≥ 3, D ≥ 3, of positive amounts in any unit, a DataFrame or an array. Time O(N²D) where
+    D > N, plus O(N D²) for the pairs.
+
+    Source: Erb 2020, arXiv:1904.09480; Jin et al. 2022, arXiv:2212.00496 (shrinkage); Martín-Fernández et al. 2003
+    (zeros).
+    """
+
+    partial_correlation_: Any
+    p_values_: Any
+
+    def __init__(
+        self,
+        *,
+        shrinkage: Any = "auto",
+        zeros: Any = "error",
+        fdr: Any = 0.05,
+        n_permutations: Any = 0,
+        cutoff: Any = None,
+        n_jobs: Any = None,
+        random_state: Any = None,
+        backend: Any = "numpy",
+        device: Any = None,
+    ) -> None:
+        self.shrinkage = shrinkage
+        self.zeros = zeros
+        self.fdr = fdr
+        self.n_permutations = n_permutations
+        self.cutoff = cutoff
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.backend = backend
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None) -> "PartialCorrelation":
+        """Estimate ρ from positive parts X (N, D); y is not used.
+
+        Raises:
+            ValueError: fewer than 3 samples or parts, a value that is not finite, negative parts, zeros where `zeros`
+                is "error" (the message names the columns), or an option out of its range.
+        """
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3, ensure_min_features=3)
+        self._check_options()
+        parts = replace_zeros(X, self.zeros, names=names_of(self))
+        shrinkage = chosen_shrinkage(self.shrinkage, *parts.shape)
+        found = estimate(parts, shrinkage, self.backend, self.device)
+        self.location_ = clr(parts).mean(0)
+        self.shrinkage_, self.variance_shrinkage_ = found.shrinkage, found.variance_shrinkage
+        self.degrees_of_freedom_ = found.freedom
+        self._keep(found)
+        self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage) if self.n_permutations else None
+        return self
+
+    def _check_options(self) -> None:
+        if not 0 < self.fdr < 1:
+            raise ValueError(f"fdr is {self.fdr!r}: a rate between 0 and 1 is wanted")
+        if self.n_permutations < 0:
+            raise ValueError(f"n_permutations is {self.n_permutations!r}: it must not be negative")
+        if self.cutoff is not None and not 0 < self.cutoff <= 1:
+            raise ValueError(f"cutoff is {self.cutoff!r}: an absolute correlation in (0, 1] is wanted, or None")
+
+    def _keep(self, found: Estimate) -> None:
+        own = as_numpy(found.precision.diagonal()).clip(min=0)
+        if (lost := own == 0).any():
+            names = ", ".join(str(names_of(self)[place]) for place in np.flatnonzero(lost)[:5])
+            warnings.warn(f"nothing varies in the centred log-ratio of {names}: its correlations are 0", stacklevel=3)
+        self.partial_variance_ = np.divide(1, own, out=np.full_like(own, np.nan), where=~lost)
+        self.__dict__.pop("covariance_", None)  # of an earlier fit
+        if self.cutoff is None:
+            self.partial_correlation_ = found.precision.correlation()
+            self.precision_, self.covariance_ = as_numpy(found.precision.dense()), found.covariance()
+            self.p_values_ = None if found.freedom is None else p_values(self.partial_correlation_, found.freedom)
+            return
+        first, second, values = found.precision.pairs(self.cutoff)
+        self.partial_correlation_ = symmetric(first, second, values, np.ones_like(own))
+        self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
+        self.p_values_ = None
+
+    def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage) -> float:
+        draw = check_random_state(self.random_state)
+        seeds = draw.randint(np.iinfo(np.int32).max, size=self.n_permutations)
+        options = (shrinkage, self.backend, self.device)
+        observed = np.abs(self._pairs()[2])
+        self._rates = false_discovery_rates(observed, parts, seeds, options, self.n_jobs)
+        return smallest_cutoff(observed, self._rates, self.fdr)
+
+    def get_precision(self) -> Any:
+        """P, as `precision_`."""
+        check_is_fitted(self)
+        return self.precision_
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean Gaussian log-likelihood of the samples' isometric log-ratios, in nats; y is not used.
+
+        Raises:
+            ValueError: Γ has no inverse on the log-ratios (too few samples without shrinkage), or `cutoff` is set.
+        """
+        covariance = self._covariance("score")
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        basis = orthonormal_basis(len(covariance))
+        difference = (clr(replace_zeros(X, self.zeros, names=names_of(self))) - self.location_) @ basis.T
+        spread = basis @ covariance @ basis.T
+        if np.linalg.matrix_rank(spread, hermitian=True) < len(spread):
+            raise ValueError('the covariance of the log-ratios has no inverse: fit with shrinkage="basis"')
+        factor = linalg.cholesky(spread, lower=True)
+        distances = (linalg.solve_triangular(factor, difference.T, lower=True) ** 2).sum(0)
+        constant = len(spread) * np.log(2 * np.pi) + 2 * np.log(np.diag(factor)).sum()
+        return float(-0.5 * (constant + distances.mean()))
+
+    def multiple_correlation(self, reference: Any = None) -> Float[np.ndarray, " parts"]:
+        """R² of each part given all others: 1 − v_i/Γ_ii, or 1 − v_i/var(log x_i/x_r) for a reference part.
+
+        Unlike ρ it depends on the reference, an index or a column's name; NaN for the reference itself.
+
+        Raises:
+            ValueError: no such part, or `cutoff` is set.
+        """
+        covariance = self._covariance("multiple_correlation")
+        own = np.diag(covariance)
+        if reference is None:
+            return 1 - self.partial_variance_ / own
+        place = place_of(reference, names_of(self))
+        spread = own + own[place] - 2 * covariance[place]
+        spread[place] = np.nan
+        return 1 - self.partial_variance_ / spread
+
+    def to_frame(self) -> Any:
+        """ρ as a pandas DataFrame with the parts as rows and columns; a sparse one with `cutoff`.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        check_is_fitted(self)
+        frame, names = require("pandas").DataFrame, names_of(self)
+        if sparse.issparse(self.partial_correlation_):
+            return frame.sparse.from_spmatrix(self.partial_correlation_, index=names, columns=names)
+        return frame(self.partial_correlation_, index=names, columns=names)
+
+    def edges(self, cutoff: float | None = None) -> Any:
+        """The pairs of parts that belong together, as a pandas DataFrame, strongest first.
+
+        Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, with their false discovery rate at |ρ|;
+        else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at most `fdr`. With `cutoff`:
+        those of |ρ| ≥ cutoff.
+
+        Returns:
+            Columns `part`, `other`, `partial_correlation` and `p_value`, `p_adjusted` or `fdr` where there are any.
+
+        Raises:
+            ValueError: there is no test (shrinkage without permutations) and no cutoff was given.
+            MissingExtraError: pandas is not installed.
+        """
+        check_is_fitted(self)
+        first, second, values = self._pairs()
+        names, strength = names_of(self), np.abs(values)
+        columns = {"part": names[first], "other": names[second], "partial_correlation": values}
+        columns |= self._tests(values)
+        if cutoff is not None:
+            kept = strength >= cutoff
+        elif self.fdr_cutoff_ is not None:
+            kept = strength >= self.fdr_cutoff_
+        elif self.degrees_of_freedom_ is not None:
+            kept = columns["p_adjusted"] <= self.fdr
+        else:
+            raise ValueError(
+                "these correlations have no t-test: fit with n_permutations=100, or pass edges(cutoff=…) a bound of |ρ|"
+            )
+        order = np.argsort(-strength[kept], kind="stable")
+        return require("pandas").DataFrame({name: each[kept][order] for name, each in columns.items()})
+
+    def heat_map(self, axes: Any = None) -> Any:
+        """Draw ρ as a heat map, the parts in the order of a clustering; returns the matplotlib axes.
+
+        With `cutoff` only parts that have a pair.
+
+        Raises:
+            ValueError: there are more than 2000 parts to draw, or fewer than two.
+        """
+        check_is_fitted(self)
+        return plots.heat_map(self.partial_correlation_, names_of(self), axes)
+
+    def graph(self, axes: Any = None, cutoff: float | None = None) -> Any:
+        """Draw `edges(cutoff)` between the parts on a circle; returns the matplotlib axes.
+
+        Of more than 60 parts only those that have an edge.
+
+        Raises:
+            ValueError: as `edges`.
+        """
+        chosen = self.edges(cutoff)
+        return plots.graph(chosen, names_of(self), axes)
+
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """i < j and ρ_ij of the pairs that were kept, row after row."""
+        if sparse.issparse(self.partial_correlation_):
+            upper = sparse.triu(self.partial_correlation_, 1).tocsr().tocoo()
+            return upper.row, upper.col, upper.data
+        first, second = np.triu_indices(self.n_features_in_, 1)
+        return first, second, self.partial_correlation_[first, second]
+
+    def _tests(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        if self.fdr_cutoff_ is not None:
+            return {"fdr": self._rates}
+        if self.degrees_of_freedom_ is None:
+            return {}
+        p = p_values(values, self.degrees_of_freedom_)
+        return {"p_value": p, "p_adjusted": adjusted(p, self.n_features_in_ * (self.n_features_in_ - 1) // 2)}
+
+    def _covariance(self, method: str) -> np.ndarray:
+        check_is_fitted(self)
+        if sparse.issparse(self.partial_correlation_):
+            raise ValueError(f"{method} needs the whole covariance, which cutoff= does not keep: fit with cutoff=None")
+        covariance: np.ndarray = self.covariance_
+        return covariance
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags

@@ -1,0 +1,61 @@
+"""Public bounds of private rows: a box, or a ball that rows are moved into."""
+
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+__all__ = ["as_ball", "as_box", "into_ball", "require_bounds"]
+
+
+def require_bounds(bounds: Any) -> None:
+    """ValueError where there are none, or they would be taken from the data."""
+    if bounds is None or isinstance(bounds, str):
+        raise ValueError(
+            f"bounds is {bounds!r}: give (low, high), known without the data; bounds taken from private rows would "
+            "tell their extremes"
+        )
+
+
+def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, "d"]]:
+    """Low and high of each of `dims` columns.
+
+    Raises:
+        ValueError: no pair, not one number a column, or not low < high.
+    """
+    if _is_number(bounds) or len(bounds) != 2:
+        raise ValueError(f"bounds is {bounds!r}: give a pair (low, high)")
+    try:
+        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (dims,)) for end in bounds)
+    except ValueError:
+        raise ValueError(f"bounds is {bounds!r}: give two numbers, or two lists of {dims}, one a column") from None
+    if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low < high)):
+        raise ValueError(f"bounds is {bounds!r}: give finite numbers with low < high in each column")
+    return low, high
+
+
+def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
+    """Centre and radius: of a ball about 0 from one number, of the ball around the box from a pair.
+
+    Raises:
+        ValueError: the radius is not above 0, or as `as_box`.
+    """
+    if _is_number(bounds):
+        if not 0 < bounds < math.inf:
+            raise ValueError(f"bounds is {bounds}: give the radius of a ball, a finite number above 0")
+        return np.zeros(dims), float(bounds)
+    low, high = as_box(bounds, dims)
+    return (low + high) / 2, float(np.linalg.norm((high - low) / 2))
+
+
+def into_ball(X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float) -> Float[ndarray, "n d"]:
+    """Rows relative to `center`; those farther away than `radius` are moved onto the sphere."""
+    X = X - center
+    norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
+    return X * (radius / np.maximum(norm, radius))
+
+
+def _is_number(bounds: Any) -> bool:
+    return isinstance(bounds, (int, float, np.number))

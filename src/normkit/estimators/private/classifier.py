@@ -1,0 +1,194 @@
+"""Classification by similarity to private classes: `PrivateSimilarityClassifier`."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from normkit.estimators.private.density import check_kernel_parameters
+from normkit.estimators.private.features import FRACTION_BITS, KERNELS, draw_frequencies, draw_projection, feature_sums
+from normkit.estimators.private.queries import fourier_answers
+from normkit.estimators.private.release import PrivateEstimator, Sensitivity
+from normkit.estimators.private.spend import PrivacyWarning
+
+__all__ = ["PrivateSimilarityClassifier"]
+
+_COUNT_SHARE = 0.05  # what the counts of weighting="mean" cost the sums
+
+
+class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
+    """The class whose private rows are most similar to the query: argmax_c Σ_{x in c} f(x, y), released once.
+
+    One vector of summed features a class. Under "add_remove" a row is in one class only, so the classes share the
+    budget without dividing it (parallel composition); under "replace_one" its label may change too, so the noise
+    doubles.
+
+    Args:
+        similarity: a kernel of `PrivateKernelDensity`, or "inner" for xᵀy of rows scaled down to norm 1 where they are
+            longer (released are Σ x; L2 sensitivity 1).
+        bandwidth: of the kernel. Unit vectors in many dimensions lie about 1.2 apart: below 0.6 nothing is similar.
+        epsilon: ε > 0, the budget of this release.
+        delta: δ in [0, 1): 0 gives Laplace noise, above 0 Gaussian noise.
+        n_features: D, the number of frequencies; not for "inner".
+        n_projections: rows are first projected to so many dimensions; not for "inner".
+        weighting: "sum", or "mean": the sum over the noisy number of rows in the class, whose release costs the sums
+            5 % more noise.
+        classes: all labels that could occur. Without it they are read from y with a `PrivacyWarning`, for that a label
+            occurs at all is then told without noise.
+        neighbours, random_state, noise, mechanism, budget, insecure_seed, device: as `PrivateKernelDensity`.
+
+    Attributes:
+        classes_: the labels, shape (K,).
+        spend_: `PrivacySpend` of the release.
+        sums_: noisy feature sums, shape (K, 2 D) (or (K, d) for "inner").
+        counts_: noisy numbers of rows a class with weighting "mean", else None.
+        frequencies_, projection_: the public parts, or None.
+        noise_variance_: variance of the noise on each entry of `sums_`.
+
+    Raises:
+        ValueError: from `fit`, for parameters that make no sense, or a label that is not among `classes`.
+        PrivacyBudgetError: from `fit`, for a second release, or one beyond the budget; no row is read.
+
+    Source: Backurs et al., ICLR 2024, arXiv:2403.08917, the section on classification.
+    """
+
+    _released = ("sums_", "counts_", "frequencies_", "projection_", "classes_")
+
+    def __init__(
+        self,
+        similarity: Any = "gaussian",
+        bandwidth: Any = 1.0,
+        *,
+        epsilon: Any,
+        delta: Any = 0.0,
+        n_features: Any = 512,
+        n_projections: Any = None,
+        weighting: Any = "sum",
+        classes: Any = None,
+        neighbours: Any = "add_remove",
+        random_state: Any = None,
+        noise: Any = None,
+        mechanism: Any = None,
+        budget: Any = None,
+        insecure_seed: Any = None,
+        device: Any = "cpu",
+    ) -> None:
+        self.similarity = similarity
+        self.bandwidth = bandwidth
+        self.epsilon = epsilon
+        self.delta = delta
+        self.n_features = n_features
+        self.n_projections = n_projections
+        self.weighting = weighting
+        self.classes = classes
+        self.neighbours = neighbours
+        self.random_state = random_state
+        self.noise = noise
+        self.mechanism = mechanism
+        self.budget = budget
+        self.insecure_seed = insecure_seed
+        self.device = device
+
+    def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
+        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), y (n,)."""
+        self._check_budget()
+        check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
+        if self.similarity not in ("inner", *KERNELS):
+            raise ValueError(f"similarity is {self.similarity!r}: choose one of inner, {', '.join(KERNELS)}")
+        if self.weighting not in ("sum", "mean"):
+            raise ValueError(f"weighting is {self.weighting!r}: choose sum or mean")
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        label = self._labels(y)
+        self._draw_public(X.shape[1])
+        rows = [X[label == each] for each in range(len(self.classes_))]
+        self._release_classes(np.stack([self._sum(part) for part in rows]), [len(part) for part in rows])
+        return self
+
+    def _labels(self, y: Any) -> Int[ndarray, "n"]:
+        if self.classes is None:
+            self.classes_, label = np.unique(y, return_inverse=True)
+            if self.insecure_seed is None:
+                warnings.warn(
+                    "the classes were read from y, which tells without noise that each of them occurs: give all "
+                    "labels that could occur, classes=[…]",
+                    PrivacyWarning,
+                    stacklevel=3,
+                )
+            if len(self.classes_) < 2:
+                raise ValueError(f"y holds one class only, {self.classes_[0]!r}: a classifier needs two or more")
+            return label
+        self.classes_ = np.unique(self.classes)
+        label = np.searchsorted(self.classes_, y)
+        if np.any(self.classes_[np.minimum(label, len(self.classes_) - 1)] != y):
+            raise ValueError(f"y holds a label that is not among classes={list(self.classes)}: add it there")
+        return label
+
+    def _draw_public(self, dims: int) -> None:
+        rng = check_random_state(self.random_state)
+        self.projection_ = self.frequencies_ = None
+        if self.similarity == "inner":
+            return
+        if self.n_projections is not None:
+            self.projection_ = draw_projection(dims, self.n_projections, rng)
+        dims = self.n_projections or dims
+        self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng) / self.bandwidth
+
+    def _sum(self, X: Float[ndarray, "n d"]) -> Int[ndarray, "features"]:
+        if self.frequencies_ is not None:
+            return feature_sums(X, self.frequencies_, self.projection_)
+        norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
+        return np.rint(X / np.maximum(norm, 1.0) * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
+
+    def _release_classes(self, sums: Int[ndarray, "K features"], counts: list[int]) -> None:
+        size, steps = sums.shape[1], 2**FRACTION_BITS
+        if self.frequencies_ is None:
+            l1, l2 = math.sqrt(size), 1.0
+        else:
+            l1, l2 = math.sqrt(2) * self.n_features, math.sqrt(self.n_features)
+        weight = 0.0
+        if self.weighting == "mean":
+            largest = l2 * math.sqrt((1 + _COUNT_SHARE) ** 2 - 1) if self.delta > 0 else l1 * _COUNT_SHARE
+            weight = round(largest * steps) / steps
+            sums = np.column_stack((sums, [count * round(weight * steps) for count in counts]))
+        hit = 2 if self.neighbours == "replace_one" else 1
+        bound = Sensitivity(
+            hit * (l1 + weight), hit * math.hypot(l2, weight), size=sums.size, touched=hit * sums.shape[1], steps=steps
+        )
+        released = self._release(sums.ravel(), bound).reshape(sums.shape)
+        self.sums_ = released[:, :size]
+        self.counts_ = released[:, size] / weight if weight else None
+
+    def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
+        """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
+        check_is_fitted(self)
+        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        if self.frequencies_ is None:
+            norm = np.sqrt(np.square(Y).sum(axis=1, keepdims=True))
+            sums = (Y / np.maximum(norm, 1.0)) @ self.sums_.T.astype(Y.dtype)
+        else:
+            sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
+        return sums if self.counts_ is None else sums / np.maximum(self.counts_, 1.0).astype(sums.dtype)
+
+    def predict(self, Y: Any) -> Any:
+        """The label of the largest similarity for each query, shape (q,)."""
+        most_similar = self.similarity_sums(Y).argmax(axis=1)
+        return self.classes_[most_similar]
+
+    def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
+        """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
+        check_is_fitted(self)
+        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        if self.frequencies_ is not None:
+            return np.full(len(Y), math.sqrt(self.noise_variance_ / self.n_features))
+        return np.minimum(np.sqrt(np.square(Y).sum(axis=1)), 1.0) * math.sqrt(self.noise_variance_)
+
+    def _summed(self) -> tuple[str, ...]:
+        return ("sums_",) if self.counts_ is None else ("sums_", "counts_")

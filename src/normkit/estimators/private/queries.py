@@ -1,0 +1,46 @@
+"""Answers from summed features, in blocks of bounded memory, on the processor or a GPU.
+
+One vector of sums needs one cosine a frequency: a cos θ + b sin θ = r cos(θ − ψ), with r e^{iψ} = a + i b.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+__all__ = ["fourier_answers"]
+
+_BLOCK = 2**22  # features held at once; a block is then a few tens of megabytes
+
+
+def fourier_answers(
+    Y: Float[ndarray, "q d"],
+    frequencies: Float[ndarray, "k D"],
+    sums: Float[ndarray, "sums 2*D"],
+    projection: Float[ndarray, "d k"] | None = None,
+    device: str = "cpu",
+) -> Float[ndarray, "q sums"]:
+    """φ(y)ᵀ S_k / D for each query and each of K vectors of sums, in the dtype of Y (float32 or float64)."""
+    dtype = torch.float32 if Y.dtype == np.float32 else torch.float64
+    count = frequencies.shape[1]
+    W, S = (torch.as_tensor(part, dtype=dtype, device=device) for part in (frequencies, sums / count))
+    P = None if projection is None else torch.as_tensor(projection, dtype=dtype, device=device)
+    answers = np.empty((len(Y), len(sums)), dtype=Y.dtype)
+    step = max(1, _BLOCK // count)
+    with torch.inference_mode():
+        for start in range(0, len(Y), step):
+            block = torch.from_numpy(np.ascontiguousarray(Y[start : start + step])).to(device)
+            phase = (block if P is None else block @ P) @ W
+            answers[start : start + step] = _answer(phase, S).cpu().numpy()
+    return answers
+
+
+def _answer(phase: Tensor, sums: Tensor) -> Tensor:
+    cosine, sine = sums.chunk(2, dim=1)
+    if len(sums) > 1:
+        return torch.cos(phase) @ cosine.T + phase.sin_() @ sine.T
+    shift = torch.remainder(torch.atan2(sine, cosine), 2 * math.pi)
+    return phase.sub_(shift).cos_() @ torch.hypot(cosine, sine).T

@@ -1,0 +1,119 @@
+"""What a release has spent, and a budget that several releases of the same data cannot exceed."""
+
+import math
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any, Never
+
+__all__ = ["PrivacyBudget", "PrivacyBudgetError", "PrivacySpend", "PrivacyWarning"]
+
+
+class PrivacyWarning(UserWarning):
+    """Something about the data may be read off the result although the noise is right."""
+
+
+class PrivacyBudgetError(ValueError):
+    """A release was asked for that the privacy budget does not allow; nothing was read or released."""
+
+
+@dataclass(frozen=True)
+class PrivacySpend:
+    """What one release has spent.
+
+    Attributes:
+        mechanism: "laplace" or "gaussian", both on the integers.
+        sensitivity: Δ of the whole released vector, L1 for Laplace and L2 for Gaussian, in the unit of its numbers.
+        scale: of the noise on each number, same unit: Laplace's scale, Gaussian's σ.
+        relation: what neighbours are, "add_remove" or "replace_one".
+        epsilon, delta: the release is (ε, δ)-private.
+        rho: ρ of zero-concentrated privacy, Δ²/2σ² (for Laplace ε²/2).
+        source: of the randomness, "opendp", "fast", or "insecure" (a seed: then nothing is private).
+    """
+
+    mechanism: str
+    sensitivity: float
+    scale: float
+    relation: str
+    epsilon: float
+    delta: float
+    rho: float
+    source: str
+
+    @property
+    def private(self) -> bool:
+        """Whether the noise came from a secret source."""
+        return self.source != "insecure"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+
+class PrivacyBudget:
+    """ε and δ that all releases from the same data share; a release beyond them is refused before it reads a row.
+
+    Releases compose by addition: Σε ≤ `epsilon`, Σδ ≤ `delta`. Give the same object as `budget=` to each estimator.
+    Clones of an estimator share it too; it cannot be copied into another process, where it would count anew.
+
+    Raises:
+        ValueError: ε not above 0, or δ outside [0, 1).
+        PrivacyBudgetError: from `charge`, and so from `fit`: what is left is less than what is asked for.
+    """
+
+    def __init__(self, epsilon: float | int, delta: float | int = 0.0) -> None:
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon is {epsilon}: give a finite number above 0")
+        if not 0 <= delta < 1:
+            raise ValueError(f"delta is {delta}: give a number in [0, 1)")
+        self.epsilon, self.delta = float(epsilon), float(delta)
+        self._spends: list[PrivacySpend] = []
+        self._lock = Lock()
+
+    @property
+    def spends(self) -> tuple[PrivacySpend, ...]:
+        """Every release charged so far."""
+        return tuple(self._spends)
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """(Σε, Σδ) of the releases so far."""
+        return math.fsum(s.epsilon for s in self._spends), math.fsum(s.delta for s in self._spends)
+
+    def check(self, epsilon: float | int, delta: float | int = 0.0) -> None:
+        """Refuse a release that would exceed the budget; nothing is charged.
+
+        Raises:
+            PrivacyBudgetError: what is left is less than `epsilon` or `delta`.
+        """
+        all_epsilon = math.fsum((*(s.epsilon for s in self._spends), epsilon))
+        all_delta = math.fsum((*(s.delta for s in self._spends), delta))
+        # ten releases of a tenth each may differ from the whole by a rounding, not by more
+        if all_epsilon > self.epsilon * (1 + 1e-12) or all_delta > self.delta * (1 + 1e-12):
+            spent = self.spent
+            raise PrivacyBudgetError(
+                f"this release costs epsilon {epsilon:g} and delta {delta:g}, and of the budget (epsilon "
+                f"{self.epsilon:g}, delta {self.delta:g}) {spent[0]:g} and {spent[1]:g} are spent: ask for less, or "
+                "use the structures that are released already (queries of them are free)"
+            )
+
+    def charge(self, spend: PrivacySpend) -> None:
+        """Count one release, or refuse it as `check` does."""
+        with self._lock:
+            self.check(spend.epsilon, spend.delta)
+            self._spends.append(spend)
+
+    def __copy__(self) -> "PrivacyBudget":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PrivacyBudget":
+        return self
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            "a PrivacyBudget counts in one process and cannot be pickled: fit with n_jobs=1, and keep what was fitted "
+            "by its own save()"
+        )
+
+    def __repr__(self) -> str:
+        epsilon, delta = self.spent
+        return f"PrivacyBudget(epsilon={self.epsilon:g}, delta={self.delta:g}; spent {epsilon:g}, {delta:g})"

@@ -1,0 +1,384 @@
+"""Efficiently Computing Similarities to Private Datasets (Backurs, Lin, Mahabadi, Silwal, Tarnawski 2024)."""
+
+import math
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from normkit import data
+from normkit.estimators import PrivateDistance, PrivateKernelDensity, PrivateSimilarityClassifier, gaussian_sigma
+from normkit.estimators.private import tree
+from normkit.estimators.private.audit import epsilon_lower_bound, log_likelihood_ratio
+from normkit.estimators.private.exact import exact_distance_sums, exact_kernel_sums
+from normkit.estimators.private.features import KERNELS, draw_frequencies, draw_projection, feature_sums
+from normkit.estimators.private.noise import add_noise
+from normkit.estimators.private.queries import fourier_answers
+from normkit.papers import Context, Ledger, Paper, Records, Show
+from normkit.papers._private_peers import fresh_noise, phase_density, train_privately
+
+__all__ = ["paper"]
+
+paper = Paper(
+    slug="dp-similarity",
+    title="Efficiently Computing Similarities to Private Datasets",
+    authors=("Arturs Backurs", "Zinan Lin", "Sepideh Mahabadi", "Sandeep Silwal", "Jakub Tarnawski"),
+    year=2024,
+    arxiv="2403.08917",
+    nuisance="the one row that a person adds to the data, and the number of queries that are asked of them",
+    pathology="Each answer about private rows leaks, so noise must grow with the number of queries, and in many "
+    "dimensions with the dimension.",
+    remedy="Release one low-dimensional noisy structure, calibrated to what one row can change; every query of it is "
+    "free.",
+    provides=(
+        "normkit.estimators.PrivateKernelDensity",
+        "normkit.estimators.PrivateDistance",
+        "normkit.estimators.PrivateSimilarityClassifier",
+        "normkit.estimators.gaussian_sigma",
+        "normkit.estimators.PrivacySpend",
+        "normkit.estimators.PrivacyBudget",
+        "normkit.estimators.load_private",
+    ),
+    extra="private",
+)
+
+SIZES = ((1_000, 10), (10_000, 14), (100_000, 14))  # rows, depth of the tree
+GEOMETRIC = {(1_000, 0.1): 51, (1_000, 0.5): 32, (10_000, 0.1): 97, (10_000, 0.5): 105}
+GEOMETRIC |= {(100_000, 0.1): 102, (100_000, 0.5): 939}
+EPSILONS = (0.1, 0.5, 1.0)
+
+
+@paper.run(scale="smoke", minutes=0.008)
+@paper.run(scale="embedded", seeds=4, minutes=1)
+@paper.run(scale="full", seeds=4, minutes=1)
+def distances(ctx: Context) -> list[dict[str, Any]]:
+    """Mean absolute error of Σ|x − y|, x ~ Beta(2, 5) in one dimension, 100 queries, ε = 1, ten releases a seed."""
+    rng = np.random.default_rng(ctx.seed)
+    figures: list[dict[str, Any]] = []
+    for rows, depth in ctx.pick(smoke=((200, 4),), embedded=SIZES):
+        X, Y = rng.beta(2, 5, (rows, 1)), rng.uniform(0, 1, (ctx.pick(smoke=5, embedded=100), 1))
+        exact = exact_distance_sums(X, Y)
+        counts = tree.tree_counts(tree.bin_index(X[:, 0], 0.0, 1.0, depth), depth)
+        leaves, centers = counts[2**depth - 1 :], tree.bin_centers(0.0, 1.0, depth)
+
+        def record(
+            method: str, answers: Any, rows: int = rows, exact: Any = exact, figures: list[dict[str, Any]] = figures
+        ) -> None:
+            error = float(np.abs(answers - exact).mean())
+            figures.append({"rows": rows, "method": method, "error": error, "mean": float(exact.mean())})
+
+        record("binned", tree.distance_sums(leaves.astype(float), centers, Y[:, 0]))
+        for _ in range(ctx.pick(smoke=1, embedded=10)):
+            fitted = PrivateDistance(bounds=(0.0, 1.0), epsilon=1.0, depth=depth).fit(X)
+            record("consistent", fitted.sum_distances(Y))
+            for alpha in (0.1, 0.5):
+                record(f"geometric {alpha}", fitted.set_params(query="geometric", alpha=alpha).sum_distances(Y))
+            noisy = add_noise(leaves, "laplace", 1.0, "opendp").astype(float)
+            record("noisy leaves", tree.distance_sums(noisy, centers, Y[:, 0]))
+            record("fresh noise", fresh_noise(exact, 1.0, 1.0))
+    return figures
+
+
+@paper.run(scale="smoke", minutes=0.008)
+@paper.run(scale="embedded", seeds=4, minutes=2.5)
+@paper.run(scale="full", seeds=4, minutes=2.5)
+def densities(ctx: Context) -> list[dict[str, Any]]:
+    """Error of a Gaussian kernel density from 400 released numbers, over 15 draws of the frequencies a seed."""
+    rng = np.random.RandomState(ctx.seed)
+    rows, count = ctx.pick(smoke=(200, 20), embedded=(20_000, 400))
+    X, Y = rng.uniform(0, 1.5, (rows, 5)), rng.uniform(0, 1.5, (ctx.pick(smoke=5, embedded=50), 5))
+    exact = exact_kernel_sums(X, Y) / rows
+    figures = []
+    for _ in range(ctx.pick(smoke=1, embedded=15)):
+        draw = int(rng.randint(2**31))
+        answers = {
+            ("phases, Laplace", epsilon): answer
+            for epsilon, answer in zip(EPSILONS, phase_density(X, Y, EPSILONS, count, rng), strict=True)
+        }
+        for epsilon in EPSILONS:
+            for name, delta in (("pairs, Laplace", 0.0), ("pairs, Gaussian", 1e-6)):
+                fitted = PrivateKernelDensity(epsilon=epsilon, delta=delta, n_features=count // 2, random_state=draw)
+                answers[name, epsilon] = fitted.fit(X).sum(Y) / rows
+        for (name, epsilon), answer in answers.items():
+            figures.append({"method": name, "epsilon": epsilon, "error": float(np.abs(answer - exact).mean())})
+    return figures
+
+
+@paper.run(scale="smoke", minutes=0.005)
+@paper.run(scale="embedded", minutes=1)
+@paper.run(scale="full", minutes=1)
+def kernels(ctx: Context) -> list[dict[str, Any]]:
+    """Largest error of each kernel's density from features alone, without noise."""
+    rng = np.random.RandomState(ctx.seed)
+    X, Y, count = rng.normal(size=(50, 3)), rng.normal(size=(9, 3)), ctx.pick(smoke=2_000, embedded=400_000)
+    figures = []
+    for kernel in KERNELS:
+        W = draw_frequencies(kernel, 3, count, rng)
+        found = fourier_answers(Y, W, feature_sums(X, W)[None] / 2.0**20)[:, 0]
+        error = np.abs(found - exact_kernel_sums(X, Y, kernel)).max() / len(X)
+        figures.append({"kernel": kernel, "error": float(error)})
+    return figures
+
+
+@paper.run(scale="smoke", minutes=0.005)
+@paper.run(scale="embedded", minutes=1.5, alone=True)
+@paper.run(scale="full", minutes=1.5, alone=True)
+def projections(ctx: Context) -> list[dict[str, Any]]:
+    """A mixture in many dimensions: the kernel's error after projection, and the time of queries, interleaved."""
+    rng = np.random.RandomState(ctx.seed)
+    rows, dims, count = ctx.pick(smoke=(50, 64, 20), embedded=(5_000, 2_048, 1_000))
+    centers, queries = rng.normal(size=(10, dims)), ctx.pick(smoke=5, embedded=100)
+    X, Y = (
+        (centers[rng.randint(10, size=n)] + rng.normal(size=(n, dims))) / math.sqrt(2 * dims) for n in (rows, queries)
+    )
+    exact = exact_kernel_sums(X, Y) / rows
+    options = {"epsilon": 1.0, "delta": 1e-6, "n_features": count, "random_state": ctx.seed}
+    fitted = {"all": PrivateKernelDensity(**options).fit(X)}
+    errors = {"all": 0.0}
+    for k in ctx.pick(smoke=(8,), embedded=(32, 128, 512)):
+        P = draw_projection(dims, k, rng)
+        errors[str(k)] = float(np.abs(exact_kernel_sums(X @ P, Y @ P) / rows - exact).mean())
+        fitted[str(k)] = PrivateKernelDensity(n_projections=k, **options).fit(X)
+    seconds: dict[str, list[float]] = {name: [] for name in fitted}
+    for _ in range(ctx.pick(smoke=1, embedded=15)):
+        for name in rng.permutation(list(fitted)):
+            seconds[name].append(_processor_time(lambda name=name: fitted[name].sum(Y)))
+    ratio = {name: float(np.median(np.divide(seconds["all"], each))) for name, each in seconds.items()}
+    return [
+        {"kept": name, "error": errors[name], "faster": ratio[name], "mean": float(exact.mean())} for name in fitted
+    ]
+
+
+def _processor_time(call: Callable[[], Any]) -> float:
+    started = time.process_time()
+    call()
+    return max(time.process_time() - started, 1e-9)
+
+
+def _digits(ctx: Context) -> tuple[Any, Any, Any, Any]:
+    """Rows of norm 1, 360 of them for the test, drawn anew for each seed."""
+    bunch = data.load("digits")
+    X = bunch.X.reshape(len(bunch.X), -1).astype(np.float64)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    order = np.random.default_rng(ctx.seed).permutation(len(X))
+    test, train = order[:360], order[360 : ctx.pick(smoke=560, embedded=len(X))]
+    assert bunch.y is not None
+    return X[train], bunch.y[train], X[test], bunch.y[test]
+
+
+@paper.run(scale="smoke", minutes=0.008)
+@paper.run(scale="embedded", seeds=5, minutes=0.5)
+@paper.run(scale="full", seeds=5, minutes=0.5)
+def digits(ctx: Context) -> list[dict[str, Any]]:
+    """Accuracy on the digits by similarity, and by a linear model trained with private gradients, δ = 1e-5."""
+    X, y, X_test, y_test = _digits(ctx)
+    figures = []
+    for epsilon in ctx.pick(smoke=(1.0,), embedded=(0.5, 1.0, 2.0, 4.0, 1e6)):
+        for method, noise in (("similarity", "opendp"), ("similarity, fast sampler", "fast")):
+            if noise == "fast" and epsilon != 1.0:
+                continue
+            classifier = PrivateSimilarityClassifier(
+                bandwidth=0.5,
+                epsilon=epsilon,
+                delta=1e-5,
+                n_features=500,
+                classes=range(10),
+                noise=noise,
+                random_state=ctx.seed,
+            )
+            seconds = _processor_time(lambda classifier=classifier: classifier.fit(X, y).predict(X_test))
+            accuracy = float(classifier.score(X_test, y_test))
+            figures.append({"method": method, "epsilon": epsilon, "accuracy": accuracy, "seconds": seconds})
+        figures.append(_trained(ctx, nn.Linear(64, 10), "linear", epsilon, ctx.pick(smoke=2, embedded=40), 8.0))
+    return figures
+
+
+@paper.run(scale="smoke", minutes=0.008)
+@paper.run(scale="embedded", seeds=2, minutes=3)
+@paper.run(scale="full", seeds=2, minutes=3)
+def private_network(ctx: Context) -> list[dict[str, Any]]:
+    """The same by a network of 64-128-10 trained with private gradients, one gradient a row."""
+    torch.manual_seed(ctx.seed)
+    figures = []
+    for epsilon in ctx.pick(smoke=(1.0,), embedded=(1.0, 4.0)):
+        network = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+        figures.append(_trained(ctx, network, "network", epsilon, ctx.pick(smoke=2, embedded=100), 4.0))
+    return figures
+
+
+def _trained(ctx: Context, model: nn.Module, name: str, epsilon: float, steps: int, lr: float) -> dict[str, Any]:
+    X, y, X_test, y_test = (torch.as_tensor(part) for part in _digits(ctx))
+    seconds = train_privately(model, X.float(), y, epsilon, 1e-5, steps=steps, lr=lr, clip=1.0, seed=ctx.seed)
+    with torch.no_grad():
+        accuracy = (model(X_test.float()).argmax(1) == y_test).double().mean().item()
+    return {"method": name, "epsilon": epsilon, "accuracy": accuracy, "seconds": seconds}
+
+
+@paper.run(scale="smoke", minutes=0.005)
+@paper.run(scale="embedded", minutes=1)
+@paper.run(scale="full", minutes=1)
+def privacy(ctx: Context) -> list[dict[str, Any]]:
+    """What one row changes, what an attacker can tell from 100 000 releases, and what a pickle holds."""
+    rng = np.random.RandomState(ctx.seed)
+    X = rng.normal(size=(30, 2))
+    row: dict[str, Any] = {"audited": {}, "moved": _largest_move(ctx, rng)}
+    for noise in (1.0, 0.5):
+        row["audited"][str(noise)] = _audit(ctx.pick(smoke=500, embedded=100_000), noise)
+    fitted = pickle.dumps(PrivateKernelDensity(epsilon=1.0).fit(X))
+    row["rows_in_pickle"] = sum(value.tobytes() in fitted for value in X.ravel())
+    return [row]
+
+
+def _largest_move(ctx: Context, rng: np.random.RandomState) -> float:
+    """Largest change of the released sums by one row, over the sensitivity that noise was matched to."""
+    W, largest = draw_frequencies("laplacian", 3, 64, rng), 0.0
+    for _ in range(ctx.pick(smoke=3, embedded=500)):
+        X = rng.normal(size=(4, 3)) * rng.choice([0.1, 1.0, 100.0])
+        gap = (feature_sums(X, W) - feature_sums(X[1:], W)) / 2.0**20
+        largest = max(largest, np.abs(gap).sum() / (math.sqrt(2) * 64), float(np.linalg.norm(gap)) / 8.0)
+    return float(largest)
+
+
+def _audit(repeats: int, noise: float) -> float:
+    """ε from below for a tree of two counts at ε = 1, with the noise times `noise`."""
+    X = np.array([[0.9], [0.2], [0.7], [0.1]])
+    fitted = PrivateDistance(bounds=(0.0, 1.0), epsilon=1.0, depth=1).fit(X)
+    scale = fitted.spend_.scale * noise
+    one, two = (tree.tree_counts(tree.bin_index(rows[:, 0], 0.0, 1.0, 1), 1) for rows in (X, X[1:]))
+    scores = []
+    for sums in (one, two):
+        released = add_noise(np.tile(sums, repeats), "laplace", scale, "opendp").reshape(repeats, -1)
+        scores.append(log_likelihood_ratio(released, one, two, "laplace", scale))
+    return epsilon_lower_bound(scores[0], scores[1])
+
+
+@paper.judge
+def judge(records: Records, claim: Ledger, show: Show) -> None:
+    """Distances, densities, projections, classes, and privacy itself."""
+    _judge_distances(records.where(run="distances"), claim)
+    _judge_densities(records, claim)
+    _judge_classes(records, claim)
+    _judge_privacy(records.where(run="privacy"), claim)
+    _show(records, show)
+
+
+def _judge_distances(runs: Records, claim: Ledger) -> None:
+    source = "section on ℓ1 distances, at the size of one dimension and 100 queries"
+    for rows in runs.distinct("rows"):
+        measured = runs.mean("error", rows=rows, method="consistent")
+        claim(
+            f"error of the sum of distances to {rows} rows, consistent tree, ε = 1", measured, at_most=8, source=source
+        )
+    for alpha in (0.1, 0.5):
+        factors = [1.0]
+        for rows in runs.distinct("rows"):
+            measured = runs.mean("error", rows=rows, method=f"geometric {alpha}")
+            expected = GEOMETRIC.get((rows, alpha), measured)
+            factors.append(max(measured / expected, expected / measured))
+        claim(
+            f"the paper's geometric query, α = {alpha}: factor to its expected error",
+            max(factors),
+            at_most=2,
+            source=source,
+        )
+    claim("error of binning alone, no noise", runs.largest("error", method="binned"), at_most=0.02, source=source)
+
+
+def _judge_densities(records: Records, claim: Ledger) -> None:
+    source = "section on kernels; the prior work is Wagner, Naamad, Mishra, ICML 2023"
+    runs = records.where(run="densities")
+    prior = {epsilon: runs.mean("error", method="phases, Laplace", epsilon=epsilon) for epsilon in EPSILONS}
+    draws = len(runs.values("error", method="phases, Laplace", epsilon=0.1))
+    for epsilon in (0.5, 1.0):
+        ratio = runs.mean("error", method="pairs, Laplace", epsilon=epsilon) / prior[epsilon]
+        claim(f"error at ε = {epsilon}, over the prior work's", ratio, at_most=1.1, n=draws, source=source)
+    ratio = runs.mean("error", method="pairs, Gaussian", epsilon=0.1) / prior[0.1]
+    claim("error with Gaussian noise at ε = 0.1, over the prior work's", ratio, at_most=0.85, n=draws, source=source)
+    largest = records.where(run="kernels").largest("error")
+    claim("six kernels from features: largest error of the density", largest, at_most=0.005, source="table of kernels")
+    projected = records.where(run="projections")
+    kept = "128" if "128" in projected.distinct("kept") else projected.distinct("kept")[-1]
+    source = "section on dimensionality reduction, 2 048 dimensions to 128"
+    claim("queries after projection, times faster", projected.mean("faster", kept=kept), at_least=3, source=source)
+    claim("error of the kernel by projection", projected.mean("error", kept=kept), at_most=0.02, source=source)
+
+
+def _judge_classes(records: Records, claim: Ledger) -> None:
+    runs, networks = records.where(run="digits"), records.where(run="private_network", epsilon=1.0)
+    accuracy = 100 * runs.mean("accuracy", method="similarity", epsilon=1.0)
+    source = "abstract and the section on classification, at the size of the digits"
+    claim("accuracy at ε = 1, δ = 1e-5, %", accuracy, at_least=89, source=source)
+    above = accuracy - 100 * networks.mean("accuracy")
+    claim("above a network trained with private gradients at ε = 1, points", above, at_least=0, source=source)
+    for method, said in (("similarity", ""), ("similarity, fast sampler", ", with the fast sampler of noise")):
+        ratio = networks.mean("seconds") / runs.mean("seconds", method=method, epsilon=1.0)
+        claim(f"times faster than that network, training and queries{said}", ratio, at_least=50, source=source)
+    claim(
+        "CIFAR-10 from pretrained features: accuracy comparable to private training",
+        None,
+        at_least=0,
+        source="abstract",
+        reason="needs features of a strong pretrained network for 50 000 images, which are not at hand",
+    )
+
+
+def _judge_privacy(runs: Records, claim: Ledger) -> None:
+    known = {(1.0, 1e-3): 2.57465702, (1.0, 1e-5): 3.73063163, (1.0, 1e-8): 5.10030879}
+    apart = max(abs(gaussian_sigma(*budget) / sigma - 1) for budget, sigma in known.items())
+    claim("σ of the Gaussian mechanism against the known table", apart, at_most=1e-7, source="Balle and Wang 2018")
+    source = "definition of differential privacy"
+    claim("largest change by one row, over the sensitivity", runs.largest("moved"), at_most=1 + 1e-4, source=source)
+    audited = runs.values("audited")
+    found = {noise: max(each[noise] for each in audited) for noise in ("1.0", "0.5")}
+    claim("ε that an attacker proves, of a release at ε = 1", found["1.0"], at_most=1, source=source)
+    claim("the same with the noise halved, which must be caught", found["0.5"], at_least=1, source=source)
+    claim("numbers of the rows found in a pickle", sum(runs.values("rows_in_pickle")), equals=0, source=source)
+
+
+def _show(records: Records, show: Show) -> None:
+    runs = records.where(run="distances")
+    methods = runs.distinct("method")
+    rows = [
+        [n, g.mean("mean"), *(g.mean("error", method=m) for m in methods)] for (n,), g in runs.groups("rows").items()
+    ]
+    show.table(["rows", "mean sum", *methods], rows, caption="Mean absolute error of Σ|x − y| at ε = 1, one dimension")
+    runs = records.where(run="densities")
+    rows = [[m, *(g.mean("error", epsilon=e) for e in EPSILONS)] for (m,), g in runs.groups("method").items()]
+    show.table(["400 numbers", *(f"ε = {e}" for e in EPSILONS)], rows, caption="Error of a density of mean 0.225")
+    rows = [[r["kept"], r["error"], r["faster"]] for r in records.where(run="projections")]
+    show.table(["dimensions kept", "error of the kernel", "times faster"], rows, caption="Projection before features")
+    classes = Records([*records.where(run="digits"), *records.where(run="private_network")])
+    rows = [
+        [method, "∞" if epsilon > 1e3 else epsilon, 100 * g.mean("accuracy"), g.mean("seconds")]
+        for (method, epsilon), g in classes.groups("method", "epsilon").items()
+    ]
+    show.table(["method", "ε", "accuracy, %", "seconds"], rows, caption="Digits, δ = 1e-5")
+
+    def draw(axes: Any) -> None:
+        for (method,), group in classes.groups("method").items():
+            points = {e: 100 * g.mean("accuracy") for (e,), g in group.groups("epsilon").items() if e < 1e3}
+            axes.plot(list(points), list(points.values()), "o-", label=method)
+        axes.set_xscale("log")
+        axes.set_xlabel("ε")
+        axes.set_ylabel("test accuracy, %")
+        axes.legend()
+
+    show.figure(draw, caption="Accuracy on the digits over the budget, δ = 1e-5", alt="Similarity leads at small ε")
+
+
+@paper.invariance(tolerance=0.0)
+def order_of_rows(generator: torch.Generator) -> tuple[Float[Tensor, "7"], Float[Tensor, "7"]]:
+    """What is released does not depend on the order of the rows, nor on what else stands beside a row, to the bit."""
+    X = torch.randn(50, 3, generator=generator, dtype=torch.float64).numpy()
+    order = torch.randperm(50, generator=generator).numpy()
+
+    def answers(rows: Any) -> Tensor:
+        fitted = PrivateKernelDensity(epsilon=1.0, n_features=33, random_state=0, insecure_seed=0).fit(rows)
+        return torch.as_tensor(fitted.sum(X[:7]))
+
+    return answers(X[order]), answers(X)

@@ -1,0 +1,349 @@
+"""PartialCorrelation: what it means, what it is blind to, its paths, tests, edges, frames and refusals."""
+
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse, stats
+
+from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, clr, partial_correlation
+from normkit.estimators._precision import Precision, shrunk_precision
+from normkit.estimators.shrinkage import shrink_columns
+
+COLUMNS = ["Si", "Al", "Fe", "Mg", "Ca", "Na"]
+
+
+def table(samples: int, parts: int, seed: int = 0) -> np.ndarray:
+    """Correlated log-normal amounts."""
+    draw = np.random.default_rng(seed)
+    mixing = np.eye(parts) + 0.3 * draw.normal(size=(parts, parts))
+    return np.exp(draw.normal(size=(samples, parts)) @ mixing + draw.normal(size=parts))
+
+
+X = table(60, 6)
+FRAME = pd.DataFrame(X, columns=COLUMNS)
+
+
+def residual_correlation(reference: int, i: int, j: int) -> float:
+    """By regression: what the other log-ratios to the reference leave of two of them."""
+    others = [k for k in range(6) if k not in (reference, i, j)]
+    logs = np.log(X / X[:, [reference]])
+    logs = logs - logs.mean(0)
+    left = logs[:, [i, j]] - logs[:, others] @ np.linalg.lstsq(logs[:, others], logs[:, [i, j]])[0]
+    return float(np.corrcoef(left.T)[0, 1])
+
+
+def test_it_is_the_correlation_of_residuals_for_every_reference() -> None:
+    ours = partial_correlation(X, shrinkage=None)
+    for reference in (0, 4, 5):
+        assert residual_correlation(reference, 1, 2) == pytest.approx(ours[1, 2], abs=1e-12)
+        assert residual_correlation(reference, 1, 3) == pytest.approx(ours[1, 3], abs=1e-12)
+
+
+def test_every_reference_gives_the_same_precision() -> None:
+    P = PartialCorrelation(shrinkage=None).fit(X).get_precision()
+    np.testing.assert_allclose(P.sum(1), 0, atol=1e-10)
+    for reference in range(6):
+        kept = np.delete(np.arange(6), reference)
+        inverse = np.linalg.inv(np.cov(alr(X, reference), rowvar=False))
+        np.testing.assert_allclose(inverse, P[np.ix_(kept, kept)], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("shrinkage", [None, "basis", 0.3])
+def test_row_totals_and_units_mean_nothing(shrinkage: float | str | None) -> None:
+    draw = np.random.default_rng(5)
+    plain = PartialCorrelation(shrinkage=shrinkage).fit(X)
+    scaled = PartialCorrelation(shrinkage=shrinkage).fit(X * draw.lognormal(size=(60, 1)))
+    np.testing.assert_allclose(scaled.partial_correlation_, plain.partial_correlation_, atol=1e-10)
+
+
+def test_the_order_of_parts_and_samples_means_nothing() -> None:
+    order, rows = [3, 1, 5, 0, 2, 4], np.random.default_rng(0).permutation(60)
+    wanted = partial_correlation(X, shrinkage="basis")[np.ix_(order, order)]
+    np.testing.assert_allclose(partial_correlation(X[rows][:, order], shrinkage="basis"), wanted, atol=1e-12)
+
+
+def test_partial_variance_and_multiple_correlation() -> None:
+    fitted = PartialCorrelation(shrinkage=None).fit(FRAME)
+    logs = alr(X, 5)
+    logs = logs - logs.mean(0)
+    left = logs[:, 0] - logs[:, 1:] @ np.linalg.lstsq(logs[:, 1:], logs[:, 0])[0]
+    assert fitted.partial_variance_[0] == pytest.approx((left**2).sum() / 59)
+    wanted = 1 - (left**2).sum() / (logs[:, 0] ** 2).sum()
+    for reference in ("Na", 5, -1):
+        assert fitted.multiple_correlation(reference)[0] == pytest.approx(wanted)
+        assert np.isnan(fitted.multiple_correlation(reference)[5])
+    z = clr(X)
+    np.testing.assert_allclose(
+        fitted.multiple_correlation(), 1 - fitted.partial_variance_ / z.var(0, ddof=1), rtol=1e-10
+    )
+    with pytest.raises(ValueError, match=r"reference is 'Pb'.*such as 'Si'"):
+        fitted.multiple_correlation("Pb")
+
+
+def test_auto_shrinks_where_samples_are_few() -> None:
+    assert PartialCorrelation().fit(X).shrinkage_ == 0
+    assert PartialCorrelation().fit(X[:29]).shrinkage_ > 0
+
+
+def test_a_number_is_the_intensity_of_the_correlations() -> None:
+    estimated = PartialCorrelation(shrinkage="basis").fit(X)
+    given = PartialCorrelation(shrinkage=estimated.shrinkage_).fit(X)
+    np.testing.assert_allclose(given.partial_correlation_, estimated.partial_correlation_, atol=1e-13)
+    assert given.variance_shrinkage_ == estimated.variance_shrinkage_
+    for whole in (1, 1.0):
+        assert PartialCorrelation(shrinkage=whole).fit(X).shrinkage_ == 1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (30, 30)])
+def test_the_factored_path_is_the_dense_one(shape: tuple[int, int], backend: str) -> None:
+    amounts = table(*shape)
+    fitted = PartialCorrelation(shrinkage="basis", backend=backend).fit(amounts)
+    inverse = np.linalg.inv(basis_shrinkage_covariance(amounts).covariance)
+    total = inverse.sum(1)
+    P = inverse - np.outer(total, total) / total.sum()
+    np.testing.assert_allclose(fitted.precision_, P, rtol=1e-10, atol=1e-10 * np.abs(P).max())
+    scale = np.sqrt(np.diag(P))
+    wanted = -P / np.outer(scale, scale)
+    np.fill_diagonal(wanted, 1)
+    np.testing.assert_allclose(fitted.partial_correlation_, wanted, atol=1e-10)
+    centre = np.eye(shape[1]) - 1 / shape[1]
+    np.testing.assert_allclose(
+        fitted.covariance_, centre @ basis_shrinkage_covariance(amounts).covariance @ centre, atol=1e-12
+    )
+
+
+def test_a_singular_basis_is_pseudo_inverted() -> None:
+    amounts = table(8, 12)
+    for few, shrinkage in ((amounts, 0.0), (amounts[:, :5], 0.0)):
+        fitted = PartialCorrelation(shrinkage=shrinkage).fit(few)
+        wanted = np.linalg.pinv(fitted.covariance_, rtol=1e-12, hermitian=True)
+        np.testing.assert_allclose(fitted.precision_, wanted, rtol=1e-6, atol=1e-8 * np.abs(wanted).max())
+
+
+def test_a_shrunk_basis_with_a_constant_column() -> None:
+    logs = np.random.default_rng(0).normal(size=(10, 15))
+    logs[:, 3] = 1.0
+    columns = shrink_columns(logs)
+    wanted = np.linalg.inv(columns.covariance())
+    np.testing.assert_allclose(shrunk_precision(columns, centred=False).dense(), wanted, atol=1e-9)
+    total = wanted.sum(1)
+    centred = wanted - np.outer(total, total) / total.sum()
+    np.testing.assert_allclose(shrunk_precision(columns, centred=True).dense(), centred, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize(("shape", "shrinkage"), [((20, 90), "basis"), ((60, 10), None), ((40, 10), "basis")])
+def test_a_cutoff_keeps_what_the_dense_matrix_holds(
+    shape: tuple[int, int], shrinkage: str | None, backend: str
+) -> None:
+    amounts = table(*shape)
+    dense = PartialCorrelation(shrinkage=shrinkage).fit(amounts)
+    cutoff = float(np.median(np.abs(dense.partial_correlation_)))
+    few = PartialCorrelation(shrinkage=shrinkage, cutoff=cutoff, backend=backend).fit(amounts)
+    assert sparse.issparse(few.partial_correlation_)
+    kept = np.abs(dense.partial_correlation_) >= cutoff
+    np.testing.assert_allclose(
+        few.partial_correlation_.toarray(), np.where(kept, dense.partial_correlation_, 0), atol=1e-12
+    )
+    np.testing.assert_allclose(few.precision_.toarray(), np.where(kept, dense.precision_, 0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(few.partial_variance_, dense.partial_variance_, rtol=1e-10)
+    assert not hasattr(few, "covariance_")
+    assert not hasattr(dense.set_params(cutoff=cutoff).fit(amounts), "covariance_")
+    dense.set_params(cutoff=None).fit(amounts)
+    for call in (lambda: few.score(amounts), few.multiple_correlation):
+        with pytest.raises(ValueError, match="fit with cutoff=None"):
+            call()
+    assert few.to_frame().shape == (shape[1], shape[1])
+    wanted = dense.edges(1.1 * cutoff)
+    compared = [name for name in wanted.columns if name != "p_adjusted"]
+    assert len(wanted)
+    pd.testing.assert_frame_equal(few.edges(1.1 * cutoff)[compared], wanted[compared])
+
+
+def test_blocks_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    precision = Precision(draw.uniform(5, 6, 300), 0.1 * draw.normal(size=(7, 300)), -1)
+    whole = precision.correlation()
+    monkeypatch.setattr("normkit.estimators._precision._BLOCK", 1)
+    assert len(list(precision.correlation_blocks())) == 5
+    np.testing.assert_allclose(precision.correlation(), whole, atol=1e-15)
+    P = precision.dense()
+    wanted = -P / np.sqrt(np.outer(np.diag(P), np.diag(P))) + 2 * np.eye(300)
+    np.testing.assert_allclose(whole, wanted, atol=1e-13)
+    np.testing.assert_array_equal(whole, whole.T)
+
+
+def test_p_values_are_uniform_where_nothing_is_shared() -> None:
+    """Independent residuals by construction: log-ratios to the last part, independent, given nothing else."""
+    draw = np.random.default_rng(0)
+    p = []
+    for _ in range(400):
+        logs = np.column_stack([draw.normal(size=(15, 4)), np.zeros(15)])
+        p.append(PartialCorrelation(shrinkage=None).fit(np.exp(logs)).p_values_[0, 1])
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_edges_after_benjamini_and_hochberg() -> None:
+    fitted = PartialCorrelation(shrinkage=None).fit(FRAME)
+    upper = np.triu_indices(6, 1)
+    p = fitted.p_values_[upper]
+    wanted = stats.false_discovery_control(p)
+    edges = fitted.edges()
+    assert len(edges) == (wanted <= 0.05).sum() > 0
+    np.testing.assert_allclose(np.sort(edges["p_adjusted"]), np.sort(wanted[wanted <= 0.05]))
+    strengths = edges["partial_correlation"].abs().to_numpy()
+    assert (np.diff(strengths) <= 0).all()
+    first = edges.iloc[0]
+    assert fitted.to_frame().loc[first["part"], first["other"]] == first["partial_correlation"]
+    assert len(fitted.edges(0.0)) == 15
+
+
+def chained(seed: int) -> np.ndarray:
+    """Twelve parts of which the first four depend on each other."""
+    draw = np.random.default_rng(seed)
+    logs = draw.normal(size=(40, 12))
+    logs[:, 1] += 2 * logs[:, 0]
+    logs[:, 3] += 2 * logs[:, 2]
+    return np.exp(logs)
+
+
+def test_edges_by_permutation() -> None:
+    fitted = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0).fit(chained(0))
+    edges = fitted.edges()
+    assert {(row.part, row.other) for row in edges.itertuples()} >= {("x0", "x1"), ("x2", "x3")}
+    assert len(edges) <= 4
+    assert (edges["partial_correlation"].abs() >= fitted.fdr_cutoff_).all()
+    assert edges["fdr"].iloc[-1] <= 0.05
+    sparse_fit = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0, cutoff=0.2).fit(chained(0))
+    assert sparse_fit.fdr_cutoff_ == pytest.approx(fitted.fdr_cutoff_)
+    with joblib.parallel_config("threading"):
+        again = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0, n_jobs=2).fit(chained(0))
+    assert again.fdr_cutoff_ == fitted.fdr_cutoff_
+
+
+def test_no_edge_where_nothing_is_shared() -> None:
+    amounts = np.exp(np.random.default_rng(3).normal(size=(30, 12)))
+    fitted = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0).fit(amounts)
+    assert len(fitted.edges()) <= 1
+    none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
+    assert none.fdr_cutoff_ == np.inf
+    assert len(none.edges()) == 0
+
+
+def test_without_a_test_edges_need_a_bound() -> None:
+    fitted = PartialCorrelation(shrinkage="basis").fit(X)
+    assert fitted.p_values_ is None
+    with pytest.raises(ValueError, match=r"n_permutations=100, or pass edges\(cutoff="):
+        fitted.edges()
+    assert "p_value" not in fitted.edges(0.1)
+
+
+def test_score_is_the_likelihood_of_the_log_ratios() -> None:
+    for shrinkage in (None, "basis"):
+        fitted = PartialCorrelation(shrinkage=shrinkage).fit(FRAME)
+        logs = alr(X, 2)  # the same density up to the constant Jacobian √D of alr
+        inverse = np.delete(np.delete(fitted.precision_, 2, 0), 2, 1)
+        law = stats.multivariate_normal(logs.mean(0), np.linalg.inv(inverse))
+        assert fitted.score(FRAME) == pytest.approx(law.logpdf(logs).mean() + 0.5 * np.log(6))
+
+
+def test_score_of_a_singular_covariance_is_refused() -> None:
+    with pytest.warns(UserWarning, match="5 samples cannot determine 6 parts: a pseudo-inverse .* p-values are"):
+        fitted = PartialCorrelation(shrinkage=None).fit(X[:5])
+    assert fitted.p_values_ is None
+    assert fitted.degrees_of_freedom_ is None
+    with pytest.raises(ValueError, match='no inverse: fit with shrinkage="basis"'):
+        fitted.score(X)
+
+
+def test_a_part_that_never_varies() -> None:
+    amounts = table(30, 4)
+    amounts[:, 3] = np.exp(np.log(amounts[:, :3]).mean(1))  # the geometric mean of the others: its clr is 0
+    with pytest.warns(UserWarning, match="nothing varies in the centred log-ratio of x3: its correlations are 0"):
+        fitted = PartialCorrelation(shrinkage=None).fit(amounts)
+    np.testing.assert_array_equal(fitted.partial_correlation_[3], [0, 0, 0, 1])
+    assert np.isnan(fitted.partial_variance_[3])
+
+
+def test_zeros_are_named_or_replaced() -> None:
+    frame = FRAME.copy()
+    frame.loc[3, ["Fe", "Na"]] = 0
+    with pytest.raises(ValueError, match="zeros in Fe, Na, and a zero has no logarithm"):
+        PartialCorrelation().fit(frame)
+    found = [PartialCorrelation(zeros=rule).fit(frame).partial_correlation_ for rule in ("min", "multiplicative", 0.5)]
+    assert not np.allclose(found[0], found[1])
+    assert not np.allclose(found[1], found[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shrinkage": "ledoit"}, "shrinkage is 'ledoit'"),
+        ({"shrinkage": 1.5}, "shrinkage is 1.5"),
+        ({"shrinkage": True}, "shrinkage is True"),
+        ({"zeros": "drop"}, "zeros is 'drop'"),
+        ({"fdr": 0.0}, "fdr is 0.0"),
+        ({"n_permutations": -1}, "n_permutations is -1"),
+        ({"cutoff": 0}, "cutoff is 0"),
+        ({"backend": "jax"}, "backend is 'jax'"),
+        ({"device": "cpu"}, "numpy computes on the CPU alone"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PartialCorrelation(**options).fit(X)
+
+
+def test_tables_that_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Negative values in data, Si, Al: .*not log-ratios"):
+        PartialCorrelation().fit(FRAME.assign(Si=-1.0, Al=-2.0))
+    with pytest.raises(ValueError, match=r"2 feature\(s\).*minimum of 3"):
+        PartialCorrelation().fit(X[:, :2])
+    with pytest.raises(ValueError, match=r"2 sample\(s\).*minimum of 3"):
+        PartialCorrelation().fit(X[:2])
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        PartialCorrelation().fit(sparse.csr_array(X))
+
+
+def test_pictures() -> None:
+    from matplotlib import pyplot
+
+    fitted = PartialCorrelation(shrinkage=None).fit(FRAME)
+    axes = fitted.heat_map()
+    assert {label.get_text() for label in axes.get_xticklabels()} == set(COLUMNS)
+    strengths = np.sort(np.abs(partial_correlation(table(30, 70)))[np.triu_indices(70, 1)])
+    cutoff = float(strengths[-12])
+    wide = PartialCorrelation(cutoff=cutoff).fit(table(30, 70))
+    edges = wide.edges(0.0)
+    named = {*edges["part"], *edges["other"]}
+    assert 2 <= len(named) < 60
+    assert {label.get_text() for label in wide.heat_map().get_xticklabels()} == named
+    assert {text.get_text() for text in wide.graph(cutoff=cutoff).texts} == named
+    with pytest.raises(ValueError, match=r"0 parts to draw: a heat map is for 2 to 2000"):
+        PartialCorrelation(cutoff=1.0).fit(X).heat_map()
+    axes = fitted.graph()
+    assert len(axes.lines) == len(fitted.edges())
+    assert len(fitted.graph(cutoff=0.99).lines) == 0
+    pyplot.close("all")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("shrinkage", [None, "basis"])
+def test_a_gpu_gives_the_same(shrinkage: str | None) -> None:
+    for amounts in (table(60, 6), table(60, 200) if shrinkage else table(200, 60)):
+        wanted = PartialCorrelation(shrinkage=shrinkage).fit(amounts)
+        found = PartialCorrelation(shrinkage=shrinkage, backend="torch", device="cuda").fit(amounts)
+        np.testing.assert_allclose(found.partial_correlation_, wanted.partial_correlation_, atol=1e-10)
+        np.testing.assert_allclose(found.covariance_, wanted.covariance_, atol=1e-10)
+
+
+def test_nothing_is_warned_of_without_need() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PartialCorrelation().fit(X)
+        PartialCorrelation().fit(X[:10])
