@@ -27,7 +27,7 @@ from normkit.nn.hermite_activation import optimal_coefficients
 
 __all__ = ["InfiniteNetClassifier"]
 
-_CONSTANT = 0.1  # the feature that keeps a row of zeros, and the length of every row, on the sphere
+_CONSTANT = 0.1  # of a feature that gives a row of zeros a direction
 
 
 def _infinite(classifier: "InfiniteNetClassifier") -> bool:
@@ -43,19 +43,22 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
         depth: hidden layers; infinite by default.
         kernel: "ntk", all layers trained, or "nngp", the last one; the same at infinite depth.
         intrinsic_dim: d for the optimal activation where the data lie on a manifold of that dimension; None takes the
-            sphere's, features − 1 with `preprocess=False` and features otherwise, which adds one.
-        preprocess: scale every feature to 0…1 by the training set (queries are clipped), add a constant 0.1.
+            sphere's, features − 1, counting the constant one where there is one.
+        preprocess: scale every feature to 0…1 by the training set (queries are clipped). Where that makes a row of the
+            training set all zero, a constant feature of 0.1 is added to all.
         backend: "numpy" or "torch".
         device: torch's device of the blocks.
 
     Rows are divided by their norm. Equal points are merged, so that conflicting labels average. At infinite depth, and
     where a deep kernel's diagonal exceeds the rest by 1e15, no system is solved: memory is n · d and a block. A finite
-    depth otherwise needs n² numbers. A query at a right angle to every point gets the classes' shares.
+    depth otherwise needs n² numbers. At infinite depth the classes' shares answer a query at a right angle to every
+    point; one that is all zero once scaled counts as such.
 
     Attributes:
         classes_: the labels.
         taxonomy_: A, A′, B′, limit and α of the activation.
         dimension_: d of the sphere, or `intrinsic_dim`.
+        adds_constant_: whether a constant feature was added.
         X_: the distinct training points on the sphere.
         jitter_: what was added to a kernel matrix's diagonal, relative to it; 0 but for crowded points.
 
@@ -92,9 +95,11 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
         if not len(X):
             raise ValueError("every sample_weight is zero: there is nothing to learn from")
         self.classes_, labels = np.unique(y, return_inverse=True)
+        self.adds_constant_ = False
         if self.preprocess:
             self.low_, high = X.min(0), X.max(0)
             self.range_ = np.where(high > self.low_, high - self.low_, 1.0)
+            self.adds_constant_ = not self._scaled(X).any(1).all()
         points = self._on_sphere(X)
         self.dimension_ = points.shape[1] - 1 if self.intrinsic_dim is None else self.intrinsic_dim
         chosen = self.activation
@@ -127,19 +132,26 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
         if self.intrinsic_dim is not None and not self.intrinsic_dim >= 1:
             raise ValueError(f"intrinsic_dim is a sphere's dimension and at least 1, got {self.intrinsic_dim}")
 
+    def _scaled(self, X: ndarray) -> ndarray:
+        scaled: ndarray = np.clip((X - self.low_) / self.range_, 0.0, 1.0)
+        return scaled
+
     def _on_sphere(self, X: ndarray) -> ndarray:
+        """Rows of norm 1; a query that is all zero once scaled stays so, at a right angle to every point."""
         if self.preprocess:
-            X = np.clip((X - self.low_) / self.range_, 0.0, 1.0)
-            X = np.column_stack([X, np.full(len(X), _CONSTANT)])
+            X = self._scaled(X)
+            if self.adds_constant_:
+                X = np.column_stack([X, np.full(len(X), _CONSTANT)])
         elif (X < 0).any():
             raise ValueError(
                 "Negative values in data passed to InfiniteNetClassifier: the theory needs xᵀx′ ≥ 0; "
                 "set preprocess=True, or scale the features to 0…1"
             )
         norms = np.linalg.norm(X, axis=1, keepdims=True)
-        if (norms == 0).any():
-            raise ValueError(f"{int((norms == 0).sum())} rows have norm 0 and lie on no sphere: set preprocess=True")
-        return X / norms
+        zero = norms == 0
+        if zero.any() and not self.preprocess:
+            raise ValueError(f"{int(zero.sum())} rows have norm 0 and lie on no sphere: set preprocess=True")
+        return X / np.where(zero, 1.0, norms)
 
     def _prepare(self, dual: Any) -> None:
         """What predictions need beside the points: a table of log K, the solved weights, or nothing."""
@@ -196,8 +208,7 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
         if limit == "majority vote":
             return np.tile(self.shares_, (len(queries), 1))
         nearest = NearestNeighbors(n_neighbors=1).fit(self.X_).kneighbors(queries, return_distance=False)[:, 0]
-        result: ndarray = self.sums_[nearest] / self.counts_[nearest, None]
-        return result
+        return np.where(queries.any(1)[:, None], self.sums_[nearest] / self.counts_[nearest, None], self.shares_)
 
     def _solved_scores(self, queries: ndarray) -> ndarray:
         delta = np.clip(gaps(queries, self.X_), 0, 1)
