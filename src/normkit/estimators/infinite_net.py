@@ -208,7 +208,9 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
         if limit == "majority vote":
             return np.tile(self.shares_, (len(queries), 1))
         nearest = NearestNeighbors(n_neighbors=1).fit(self.X_).kneighbors(queries, return_distance=False)[:, 0]
-        return np.where(queries.any(1)[:, None], self.sums_[nearest] / self.counts_[nearest, None], self.shares_)
+        return np.where(
+            queries.any(axis=1, keepdims=True), self.sums_[nearest] / self.counts_[nearest, None], self.shares_
+        )
 
     def _solved_scores(self, queries: ndarray) -> ndarray:
         delta = np.clip(gaps(queries, self.X_), 0, 1)

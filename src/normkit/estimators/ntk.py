@@ -9,8 +9,7 @@ Source: Jacot, Gabriel, Hongler 2018, arXiv:1806.07572; Radhakrishnan, Belkin, U
 """
 
 import math
-from numbers import Integral
-from typing import Any
+from typing import Any, Literal, SupportsInt, overload
 
 import numpy as np
 from jaxtyping import Float
@@ -23,11 +22,19 @@ __all__ = ["gaps", "log_kernel", "ntk"]
 Gram = Float[ndarray, "n m"]
 
 
+@overload
+def ntk(
+    X1: ndarray, X2: ndarray | None, activation: Any, depth: SupportsInt, get: Literal["ntk", "nngp"] = "ntk"
+) -> ndarray: ...
+@overload
+def ntk(
+    X1: ndarray, X2: ndarray | None, activation: Any, depth: SupportsInt, get: Literal["both"]
+) -> tuple[ndarray, ndarray]: ...
 def ntk(
     X1: Float[ndarray, "n features"],
     X2: Float[ndarray, "m features"] | None,
     activation: Any,
-    depth: Integral,
+    depth: SupportsInt,
     get: str = "ntk",
 ) -> Gram | tuple[Gram, Gram]:
     """Kernel matrix of a network with `depth` hidden layers.
