@@ -1,5 +1,6 @@
 """Risk of the three limits, of the Hilbert estimate and of 15 nearest neighbours, where Bayes' risk is 0.2."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -42,9 +43,15 @@ def _classifiers(n: int, d: int) -> dict[str, Any]:
     activations = {"singular kernel": "optimal", "1-NN": [0.0, 0.0, 1.0], "majority": "relu"}
     models: dict[str, Any] = {name: InfiniteNetClassifier(a, preprocess=False) for name, a in activations.items()}
     # All points are neighbours, so their order costs more than it is worth: "brute" spares the tree.
-    models["Hilbert"] = KNeighborsClassifier(n, weights=lambda distance: distance**-d, algorithm="brute")
+    models["Hilbert"] = KNeighborsClassifier(n, weights=partial(_inverse_power, d=d), algorithm="brute")
     models["15-NN"] = KNeighborsClassifier(15)
     return models
+
+
+def _inverse_power(distance: ndarray, d: int) -> ndarray:
+    with np.errstate(divide="ignore"):  # a distance of 0, as the products have it, outweighs all others
+        weights: ndarray = distance ** -float(d)
+    return weights
 
 
 def judge_risk(records: Records, claim: Ledger, show: Show) -> None:
