@@ -11,6 +11,7 @@ from normkit.estimators import (
     CLRTransformer,
     HierarchicalPolynomialRegressor,
     ILRTransformer,
+    InfiniteNetClassifier,
     NormalizedLogisticRegression,
     PartialCorrelation,
     PrivateDistance,
@@ -25,6 +26,7 @@ INSTANCES: tuple[BaseEstimator, ...] = (
     CLRTransformer(zeros=1e-9),
     HierarchicalPolynomialRegressor(split=0.85),  # of a check's 12 samples, 10 for the first stage, which needs them
     ILRTransformer(zeros=1e-9),
+    InfiniteNetClassifier(),
     NormalizedLogisticRegression(max_iter=100),
     PartialCorrelation(zeros=1e-9),
     # seeded noise: most checks fit twice and compare, which a secret source of noise and a spent budget forbid

@@ -20,7 +20,6 @@ PENDING: dict[str, tuple[str, ...]] = {
             "unmix-tns",
             "weight-compander",
             "weighted-capsnet",
-            "wide-deep-optimal",
             "xmen",
         ),
         (r".*",),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from normkit import nn
+from normkit.nn.standardize_activation import StandardizedActivation
 from normkit.search import known
 
 
@@ -169,6 +170,8 @@ INSTANCES = [
     Instance(partial(nn.GroupNorm, 1, 4, affine=False), _MAPS, (), label="plain"),
     Instance(partial(nn.Softmax, -1), (3, 4, 5), (), fixed_size=False),
     Instance(partial(nn.LogSoftmax, 1), (3, 4, 5), (), fixed_size=False),
+    Instance(partial(nn.HermiteActivation, (0.0, 0.6, 0.0, 0.8)), (3, 4, 5), (), fixed_size=False),
+    Instance(partial(StandardizedActivation, torch.nn.GELU()), (3, 5), (), fixed_size=False),
     Instance(partial(nn.PowerNorm, 4), (3, 5, 4), _PN, _APPROXIMATE | _IN_PLACE),
     Instance(
         partial(nn.PowerNorm, 4, warmup_iters=0, group_num=2), (6, 4), _PN, _APPROXIMATE | _IN_PLACE, label="cold"

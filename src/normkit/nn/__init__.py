@@ -17,6 +17,7 @@ from normkit.nn.evonorm_s1 import EvoNorm1dS1, EvoNorm2dS1, EvoNorm3dS1
 from normkit.nn.evonorm_s2 import EvoNorm1dS2, EvoNorm2dS2, EvoNorm3dS2
 from normkit.nn.graph_norm import GraphNorm2d
 from normkit.nn.group_norm import GroupNorm
+from normkit.nn.hermite_activation import HermiteActivation, optimal_activation
 from normkit.nn.layer_norm import LayerNorm
 from normkit.nn.layer_norm_gru import LayerNormGRU, LayerNormGRUCell
 from normkit.nn.layer_norm_lstm import LayerNormLSTM, LayerNormLSTMCell
@@ -28,6 +29,7 @@ from normkit.nn.rms_norm import RMSNorm
 from normkit.nn.rnb import RNB
 from normkit.nn.rnl import RNL
 from normkit.nn.softmax import LogSoftmax, Softmax
+from normkit.nn.standardize_activation import standardize_activation
 from normkit.nn.unified_norm import UnifiedNorm, reset_warmup
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "EvoNorm3dS2",
     "GraphNorm2d",
     "GroupNorm",
+    "HermiteActivation",
     "LayerNorm",
     "LayerNormGRU",
     "LayerNormGRUCell",
@@ -78,6 +81,8 @@ __all__ = [
     "RegionNorm2d",
     "Softmax",
     "UnifiedNorm",
+    "optimal_activation",
     "reset_warmup",
     "set_estimate_speed",
+    "standardize_activation",
 ]
