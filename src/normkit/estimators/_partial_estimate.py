@@ -63,15 +63,21 @@ def chosen_shrinkage(shrinkage: Any, samples: int, parts: int) -> Shrinkage:
     return float(shrinkage) if number else shrinkage
 
 
-def estimate(parts: np.ndarray, shrinkage: Shrinkage, backend: str = "numpy", device: Any = None) -> Estimate:
-    """The precision matrix of (N, D) positive parts."""
+def estimate(
+    parts: np.ndarray,
+    shrinkage: Shrinkage,
+    backend: str = "numpy",
+    device: Any = None,
+    intensities: tuple[float | None, float | None] | None = None,
+) -> Estimate:
+    """The precision matrix of (N, D) positive parts; `intensities` are λ and λ_v that are known already."""
     if shrinkage is None:
         return _unshrunk(as_backend(clr(parts), backend, device))
-    if shrinkage == "clr":
-        columns, centred = shrink_columns(as_backend(clr(parts), backend, device)), False
-    else:
-        intensity = None if isinstance(shrinkage, str) else shrinkage
-        columns, centred = shrink_columns(as_backend(log_proportions(parts), backend, device), intensity), True
+    if intensities is None:
+        intensities = None if isinstance(shrinkage, str) else shrinkage, None
+    centred = shrinkage != "clr"
+    logs = log_proportions(parts) if centred else clr(parts)
+    columns = shrink_columns(as_backend(logs, backend, device), *intensities)
     precision = shrunk_precision(columns, centred=centred)
     return Estimate(precision, columns.shrinkage, columns.variance_shrinkage, None, columns, centred)
 

@@ -71,7 +71,8 @@ class PartialCorrelation(BaseEstimator):
         zeros: "error", "min" (smallest positive entry), "multiplicative" or a pseudocount; see `replace_zeros`.
             Shrinkage does not stand in for it.
         fdr: rate of false discoveries that `edges` allows.
-        n_permutations: how often each column is permuted on its own for the false discovery rate; 0 leaves that out.
+        n_permutations: how often each column is permuted on its own for the false discovery rate, with λ and λ_v held
+            at the observed ones; 0 leaves that out.
         cutoff: keep only pairs with |ρ| ≥ cutoff, as sparse matrices: no D×D array is formed where D > N, so that 2·10⁴
             parts fit in memory. None keeps all pairs.
         n_jobs: processes for the permutations, through joblib.
@@ -142,7 +143,7 @@ class PartialCorrelation(BaseEstimator):
         self.shrinkage_, self.variance_shrinkage_ = found.shrinkage, found.variance_shrinkage
         self.degrees_of_freedom_ = found.freedom
         self._keep(found)
-        self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage) if self.n_permutations else None
+        self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage, found) if self.n_permutations else None
         return self
 
     def _check_options(self) -> None:
@@ -170,10 +171,10 @@ class PartialCorrelation(BaseEstimator):
         self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
         self.p_values_ = None
 
-    def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage) -> float:
+    def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage, found: Estimate) -> float:
         draw = check_random_state(self.random_state)
         seeds = draw.randint(np.iinfo(np.int32).max, size=self.n_permutations)
-        options = (shrinkage, self.backend, self.device)
+        options = (shrinkage, self.backend, self.device, (found.shrinkage, found.variance_shrinkage))
         observed = np.abs(self._pairs()[2])
         self._rates = false_discovery_rates(observed, parts, seeds, options, self.n_jobs)
         return smallest_cutoff(observed, self._rates, self.fdr)

@@ -129,8 +129,10 @@ class ShrunkColumns:
         return self.correlation() * self.deviations[:, None] * self.deviations
 
 
-def shrink_columns(table: Array, shrinkage: float | None = None) -> ShrunkColumns:
-    """Centre, standardise and shrink the columns of (N, D); λ is estimated where `shrinkage` is None."""
+def shrink_columns(
+    table: Array, shrinkage: float | None = None, variance_shrinkage: float | None = None
+) -> ShrunkColumns:
+    """Centre, standardise and shrink the columns of (N, D); λ and λ_v are estimated where they are None."""
     xp = namespace(table)
     samples = len(table)
     centred = table - table.mean(0)
@@ -139,6 +141,7 @@ def shrink_columns(table: Array, shrinkage: float | None = None) -> ShrunkColumn
     variances = xp.where(constant, 0.0, variances)
     standardized = xp.where(constant, 0.0, centred / xp.sqrt(xp.where(constant, 1.0, variances)))
     strength, target = _variance_shrinkage(centred, variances)
+    strength = strength if variance_shrinkage is None else float(variance_shrinkage)
     chosen = _correlation_shrinkage(standardized) if shrinkage is None else float(shrinkage)
     return ShrunkColumns(standardized, strength * target + (1 - strength) * variances, constant, chosen, strength)
 
