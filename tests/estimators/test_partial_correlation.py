@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy import sparse, stats
 
 from normkit import data
@@ -262,13 +263,51 @@ def test_score_of_a_singular_covariance_is_refused() -> None:
         fitted.score(X)
 
 
-def test_a_part_that_never_varies() -> None:
-    amounts = table(30, 4)
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("seed", range(25))
+def test_a_part_that_never_varies(seed: int, backend: str) -> None:
+    amounts = table(30, 4, seed)
     amounts[:, 3] = np.exp(np.log(amounts[:, :3]).mean(1))  # the geometric mean of the others: its clr is 0
     with pytest.warns(UserWarning, match="nothing varies in the centred log-ratio of x3: its correlations are 0"):
-        fitted = PartialCorrelation(shrinkage=None).fit(amounts)
+        fitted = PartialCorrelation(shrinkage=None, backend=backend).fit(amounts)
     np.testing.assert_array_equal(fitted.partial_correlation_[3], [0, 0, 0, 1])
     assert np.isnan(fitted.partial_variance_[3])
+    assert np.isnan(fitted.multiple_correlation()[3])
+    others = PartialCorrelation(shrinkage=None).fit(amounts[:, :3])
+    np.testing.assert_allclose(fitted.partial_correlation_[:3, :3], others.partial_correlation_, atol=1e-9)
+    assert fitted.degrees_of_freedom_ == others.degrees_of_freedom_ == 28
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("seed", range(5))
+def test_dependent_parts_are_named_and_not_tested(seed: int, backend: str) -> None:
+    ties = {
+        (1, 4): lambda x: 2 * x[:, 1],
+        (0, 1, 2, 4): lambda x: x[:, 0] * x[:, 1] / x[:, 2],
+        (0, 3, 4): lambda x: np.sqrt(x[:, 0] * x[:, 3]),
+    }
+    for tied, tie in ties.items():
+        amounts = table(80, 8, seed)
+        amounts[:, 4] = tie(amounts)
+        names = ", ".join(f"x{place}" for place in tied)
+        with pytest.warns(UserWarning, match=f"ties {names} to each other .* NaN and p-values are withheld"):
+            fitted = PartialCorrelation(shrinkage=None, backend=backend).fit(amounts)
+        assert fitted.degrees_of_freedom_ is None
+        assert fitted.p_values_ is None
+        free = np.setdiff1d(np.arange(8), tied)
+        assert np.isnan(fitted.partial_correlation_[list(tied)]).sum() == 7 * len(tied)
+        assert (fitted.partial_variance_[list(tied)] == 0).all()
+        assert fitted.multiple_correlation()[list(tied)] == pytest.approx(1)
+        without = partial_correlation(np.delete(amounts, 4, 1), shrinkage=None)
+        places = free - (free > 4)
+        np.testing.assert_allclose(
+            fitted.partial_correlation_[np.ix_(free, free)], without[np.ix_(places, places)], atol=1e-9
+        )
+        assert not set(tied) & {int(name[1:]) for name in fitted.edges(0.0)[["part", "other"]].to_numpy().ravel()}
+        with pytest.warns(UserWarning, match="NaN"):
+            few = PartialCorrelation(shrinkage=None, cutoff=0.01, backend=backend).fit(amounts).edges(0.01)
+        pd.testing.assert_frame_equal(few, fitted.edges(0.01), check_exact=False)
+        fitted.heat_map(Figure().subplots())
 
 
 def test_zeros_are_named_or_replaced() -> None:
