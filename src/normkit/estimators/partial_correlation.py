@@ -185,7 +185,7 @@ class PartialCorrelation(BaseEstimator):
             (
                 dependent,
                 "a product of powers ties {} to each other in every sample (a duplicate, say): given all others "
-                "nothing is left of them, so their correlations are NaN and p-values are withheld; leave one of them out",
+                "nothing is left of them, so their correlations are NaN and p-values are withheld; leave one out",
             ),
         ):
             if which.any():
