@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import sparse, stats
 
 from normkit import data
-from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, clr, partial_correlation
+from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, closure, clr, partial_correlation
 from normkit.estimators._precision import Precision, shrunk_precision
 from normkit.estimators.shrinkage import shrink_columns
 
@@ -243,6 +243,22 @@ def test_without_a_test_edges_need_a_bound() -> None:
     with pytest.raises(ValueError, match=r"n_permutations=100, or pass edges\(cutoff="):
         fitted.edges()
     assert "p_value" not in fitted.edges(0.1)
+
+
+def test_no_unit_is_too_large_or_too_small() -> None:
+    np.testing.assert_allclose(closure([[1e308, 1e308, 1e308]]), 1 / 3)
+    wanted = partial_correlation(X, shrinkage="basis")
+    for unit in (1e306, 1e-306):
+        np.testing.assert_allclose(partial_correlation(X * unit, shrinkage="basis"), wanted, atol=1e-9)
+    wide = X * [1e-200, 1e200, 1, 1, 1, 1]
+    assert np.isfinite(partial_correlation(wide, shrinkage="basis")).all()
+
+
+def test_no_edges_below_what_was_kept() -> None:
+    fitted = PartialCorrelation(cutoff=0.2).fit(X)
+    assert len(fitted.edges(0.2))
+    with pytest.raises(ValueError, match=r"edges\(cutoff=0.1\): fit kept only \|ρ\| ≥ 0.2"):
+        fitted.edges(0.1)
 
 
 def test_score_is_the_likelihood_of_the_log_ratios() -> None:

@@ -268,7 +268,8 @@ class PartialCorrelation(BaseEstimator):
             Columns `part`, `other`, `partial_correlation` and `p_value`, `p_adjusted` or `fdr` where there are any.
 
         Raises:
-            ValueError: there is no test (shrinkage without permutations) and no cutoff was given.
+            ValueError: there is no test (shrinkage without permutations) and no cutoff was given, or it is below the
+                one of the fit, under which no pairs were kept.
             MissingExtraError: pandas is not installed.
         """
         check_is_fitted(self)
@@ -276,6 +277,10 @@ class PartialCorrelation(BaseEstimator):
         names, strength = names_of(self), np.abs(values)
         columns = {"part": names[first], "other": names[second], "partial_correlation": values}
         columns |= self._tests(values)
+        if self.cutoff is not None and cutoff is not None and cutoff < self.cutoff:
+            raise ValueError(
+                f"edges(cutoff={cutoff!r}): fit kept only |ρ| ≥ {self.cutoff!r}; fit with a cutoff that is as small"
+            )
         if cutoff is not None:
             kept = strength >= cutoff
         elif self.fdr_cutoff_ is not None:

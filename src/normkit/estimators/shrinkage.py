@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 from normkit.estimators._arrays import Array, namespace
-from normkit.estimators.compositions import closure
 from normkit.estimators.zeros import replace_zeros
 
 __all__ = ["Shrunk", "ShrunkColumns", "basis_shrinkage_covariance", "shrink_columns", "shrink_covariance"]
@@ -81,8 +81,10 @@ def basis_shrinkage_covariance(X: ArrayLike, zeros: Any = "error") -> Shrunk:
 
 
 def log_proportions(parts: Float[np.ndarray, "samples parts"]) -> Float[np.ndarray, "samples parts"]:
-    """log(x / Σ x) of every row."""
-    return np.log(closure(parts))
+    """log(x / Σ x) of every row, in logarithms throughout: a proportion may underflow."""
+    logs = np.log(parts)
+    proportions: np.ndarray = logs - logsumexp(logs, axis=1, keepdims=True)
+    return proportions
 
 
 @dataclass(frozen=True)
