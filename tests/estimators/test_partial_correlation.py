@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from scipy import sparse, stats
 
 from normkit import data
-from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, closure, clr, partial_correlation
+from normkit.estimators import (
+    PartialCorrelation,
+    alr,
+    basis_shrinkage_covariance,
+    closure,
+    clr,
+    partial_correlation,
+    replace_zeros,
+    shrink_covariance,
+)
 from normkit.estimators._precision import Precision, shrunk_precision
 from normkit.estimators.shrinkage import shrink_columns
 
@@ -252,6 +261,18 @@ def test_no_unit_is_too_large_or_too_small() -> None:
         np.testing.assert_allclose(partial_correlation(X * unit, shrinkage="basis"), wanted, atol=1e-9)
     wide = X * [1e-200, 1e200, 1, 1, 1, 1]
     assert np.isfinite(partial_correlation(wide, shrinkage="basis")).all()
+
+
+def test_variances_that_all_count_as_0_are_told() -> None:
+    draw = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.warns(UserWarning, match="every variance is below 2.2e-16"):
+        assert not shrink_covariance(1e-9 * draw).covariance.any()
+
+
+@pytest.mark.parametrize("rule", ["min", "multiplicative", 0.5])
+def test_a_row_without_parts_is_refused_by_every_rule(rule: object) -> None:
+    with pytest.raises(ValueError, match="only zeros"):
+        replace_zeros([[1.0, 2.0], [0.0, 0.0]], rule)
 
 
 def test_no_edges_below_what_was_kept() -> None:

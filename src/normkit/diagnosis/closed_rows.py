@@ -16,8 +16,8 @@ missing from the whole (probability 4·10⁻⁴ by chance at N = 10).
 **Which columns.** Those without negative values that vary. Where they do not sum to a constant together, the subset
 that does is found as the solution of X c = 1 (c_k = 1/total for the parts, 0 for others such as an identifier), and
 mended: a column belongs to the whole if the rest of the whole falls by about one where it rises by one. What is found
-is split into the smallest wholes, each judged by the same figure, without the rows in which it has nothing. Columns of 0
-and 1 of which each row has exactly one are indicators, not parts.
+is split into the smallest wholes, each judged by the same figure, without the rows in which it has nothing. Columns of
+0 and 1 of which each row has exactly one are indicators, not parts.
 
 **What it leads to.** The place's detail gives the share of zeros (which need a rule before any logarithm), the part
 with the largest mean share, and the pair with the strongest correlation whose partial correlation has the opposite sign

@@ -17,6 +17,7 @@ variances. For compositions: S. Jin, C. Notredame, I. Erb (2022), arXiv:2212.004
 proportions (the basis), since log-ratios are dependent by construction.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ def shrink_covariance(X: ArrayLike) -> Shrunk:
     """C* of the columns of any table, with the intensities λ and λ_v.
 
     Args:
-        X: (N, D) real numbers, N ≥ 2.
+        X: (N, D) real numbers, N ≥ 2, in a unit in which variances are far above 2.2e-16: one below it counts as 0,
+            whatever the other columns do (the rule of corpcor). A warning is given where that befalls all of them.
 
     Returns:
         `covariance` (D, D) in the squared units of X, positive definite where λ and all shrunk variances are above 0;
@@ -61,6 +63,11 @@ def shrink_covariance(X: ArrayLike) -> Shrunk:
     if not np.isfinite(table).all():
         raise ValueError("a value is not finite: leave the sample out, or fill it in")
     columns = shrink_columns(table)
+    if columns.constant.all() and (np.ptp(table, axis=0) > 0).any():
+        warnings.warn(
+            f"every variance is below {CONSTANT} and counts as 0: give the columns in a smaller unit, such as X·1e6",
+            stacklevel=2,
+        )
     return Shrunk(columns.covariance(), columns.shrinkage, columns.variance_shrinkage)
 
 

@@ -50,6 +50,8 @@ def replace_zeros(
             f"Negative values in data, {_columns(parts < 0, names)}: parts are wanted (amounts, counts or shares), "
             "not log-ratios or other transformed data"
         )
+    if not isinstance(rule, str) or rule == "min":
+        closure(parts)  # refuses a row without any part
     if not isinstance(rule, str):
         return parts + float(rule)
     zero = parts == 0
@@ -62,8 +64,6 @@ def replace_zeros(
             f"zeros in {_columns(zero, names)}, and a zero has no logarithm: "
             'pass zeros="multiplicative", "min" or a pseudocount'
         )
-    if zero.all():
-        raise ValueError("the table holds only zeros")
     return np.where(zero, parts[~zero].min(), parts)
 
 
