@@ -269,8 +269,8 @@ def test_variances_that_all_count_as_0_are_told() -> None:
         assert not shrink_covariance(1e-9 * draw).covariance.any()
 
 
-@pytest.mark.parametrize("rule", ["min", "multiplicative", 0.5])
-def test_a_row_without_parts_is_refused_by_every_rule(rule: object) -> None:
+@pytest.mark.parametrize("rule", ["min", "multiplicative"])
+def test_a_row_without_parts_is_refused(rule: str) -> None:
     with pytest.raises(ValueError, match="only zeros"):
         replace_zeros([[1.0, 2.0], [0.0, 0.0]], rule)
 
