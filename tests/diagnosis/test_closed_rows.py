@@ -118,6 +118,34 @@ def test_indicators_and_two_shares_hide_nothing() -> None:
         assert found(np.column_stack([columns, shares()])).severity == "act"
 
 
+def test_wholes_side_by_side_are_told_apart() -> None:
+    draw = np.random.default_rng(1)
+    pairs = [np.column_stack([share, 1 - share]) for share in draw.uniform(size=(2, 200))]
+    hot = [np.eye(width)[draw.integers(width, size=200)] for width in (3, 4)]
+    small = [amounts(200, width, seed) for width, seed in ((4, 1), (3, 2))]
+    wholes = [each / each.sum(1, keepdims=True) for each in small]
+    for harmless in (pairs, hot, [pairs[0], hot[0]]):
+        assert "indicators or two shares" in skipped(diagnose(np.column_stack(harmless)))["closed-rows"]
+    for tables, wanted in (
+        ([hot[0], wholes[0]], {"'x3', 'x4', 'x5', 'x6'"}),
+        ([wholes[0], pairs[0]], {"'x0', 'x1', 'x2', 'x3'"}),
+        (wholes, {"'x0', 'x1', 'x2', 'x3'", "'x4', 'x5', 'x6'"}),
+        ([each.round(2) for each in wholes], {"'x0', 'x1', 'x2', 'x3'", "'x4', 'x5', 'x6'"}),
+    ):
+        finding = found(np.column_stack(tables))
+        assert {site.detail["parts"] for site in finding.sites} == wanted
+        assert finding.severity == "act"
+
+
+def test_rows_without_anything_are_left_out_and_counted() -> None:
+    table = shares(rows=300)
+    table[[5, 9]] = 0
+    finding = found(table)
+    assert finding.severity == "act"
+    assert finding.figure == pytest.approx(1)
+    assert finding.sites[0].detail["empty_rows"] == 2
+
+
 @pytest.mark.parametrize(
     ("table", "reason"),
     [

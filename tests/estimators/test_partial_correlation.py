@@ -7,9 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy import sparse, stats
 
-from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, clr, partial_correlation
+from normkit import data
+from normkit.estimators import (
+    PartialCorrelation,
+    alr,
+    basis_shrinkage_covariance,
+    closure,
+    clr,
+    partial_correlation,
+    replace_zeros,
+    shrink_covariance,
+)
 from normkit.estimators._precision import Precision, shrunk_precision
 from normkit.estimators.shrinkage import shrink_columns
 
@@ -243,6 +254,34 @@ def test_without_a_test_edges_need_a_bound() -> None:
     assert "p_value" not in fitted.edges(0.1)
 
 
+def test_no_unit_is_too_large_or_too_small() -> None:
+    np.testing.assert_allclose(closure([[1e308, 1e308, 1e308]]), 1 / 3)
+    wanted = partial_correlation(X, shrinkage="basis")
+    for unit in (1e306, 1e-306):
+        np.testing.assert_allclose(partial_correlation(X * unit, shrinkage="basis"), wanted, atol=1e-9)
+    wide = X * [1e-200, 1e200, 1, 1, 1, 1]
+    assert np.isfinite(partial_correlation(wide, shrinkage="basis")).all()
+
+
+def test_variances_that_all_count_as_0_are_told() -> None:
+    draw = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.warns(UserWarning, match="every variance is below 2.2e-16"):
+        assert not shrink_covariance(1e-9 * draw).covariance.any()
+
+
+@pytest.mark.parametrize("rule", ["min", "multiplicative"])
+def test_a_row_without_parts_is_refused(rule: str) -> None:
+    with pytest.raises(ValueError, match="only zeros"):
+        replace_zeros([[1.0, 2.0], [0.0, 0.0]], rule)
+
+
+def test_no_edges_below_what_was_kept() -> None:
+    fitted = PartialCorrelation(cutoff=0.2).fit(X)
+    assert len(fitted.edges(0.2))
+    with pytest.raises(ValueError, match=r"edges\(cutoff=0.1\): fit kept only \|ρ\| ≥ 0.2"):
+        fitted.edges(0.1)
+
+
 def test_score_is_the_likelihood_of_the_log_ratios() -> None:
     for shrinkage in (None, "basis"):
         fitted = PartialCorrelation(shrinkage=shrinkage).fit(FRAME)
@@ -261,13 +300,51 @@ def test_score_of_a_singular_covariance_is_refused() -> None:
         fitted.score(X)
 
 
-def test_a_part_that_never_varies() -> None:
-    amounts = table(30, 4)
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("seed", range(25))
+def test_a_part_that_never_varies(seed: int, backend: str) -> None:
+    amounts = table(30, 4, seed)
     amounts[:, 3] = np.exp(np.log(amounts[:, :3]).mean(1))  # the geometric mean of the others: its clr is 0
     with pytest.warns(UserWarning, match="nothing varies in the centred log-ratio of x3: its correlations are 0"):
-        fitted = PartialCorrelation(shrinkage=None).fit(amounts)
+        fitted = PartialCorrelation(shrinkage=None, backend=backend).fit(amounts)
     np.testing.assert_array_equal(fitted.partial_correlation_[3], [0, 0, 0, 1])
     assert np.isnan(fitted.partial_variance_[3])
+    assert np.isnan(fitted.multiple_correlation()[3])
+    others = PartialCorrelation(shrinkage=None).fit(amounts[:, :3])
+    np.testing.assert_allclose(fitted.partial_correlation_[:3, :3], others.partial_correlation_, atol=1e-9)
+    assert fitted.degrees_of_freedom_ == others.degrees_of_freedom_ == 28
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("seed", range(5))
+def test_dependent_parts_are_named_and_not_tested(seed: int, backend: str) -> None:
+    ties = {
+        (1, 4): lambda x: 2 * x[:, 1],
+        (0, 1, 2, 4): lambda x: x[:, 0] * x[:, 1] / x[:, 2],
+        (0, 3, 4): lambda x: np.sqrt(x[:, 0] * x[:, 3]),
+    }
+    for tied, tie in ties.items():
+        amounts = table(80, 8, seed)
+        amounts[:, 4] = tie(amounts)
+        names = ", ".join(f"x{place}" for place in tied)
+        with pytest.warns(UserWarning, match=f"ties {names} to each other .* NaN and p-values are withheld"):
+            fitted = PartialCorrelation(shrinkage=None, backend=backend).fit(amounts)
+        assert fitted.degrees_of_freedom_ is None
+        assert fitted.p_values_ is None
+        free = np.setdiff1d(np.arange(8), tied)
+        assert np.isnan(fitted.partial_correlation_[list(tied)]).sum() == 7 * len(tied)
+        assert (fitted.partial_variance_[list(tied)] == 0).all()
+        assert fitted.multiple_correlation()[list(tied)] == pytest.approx(1)
+        without = partial_correlation(np.delete(amounts, 4, 1), shrinkage=None)
+        places = free - (free > 4)
+        np.testing.assert_allclose(
+            fitted.partial_correlation_[np.ix_(free, free)], without[np.ix_(places, places)], atol=1e-9
+        )
+        assert not set(tied) & {int(name[1:]) for name in fitted.edges(0.0)[["part", "other"]].to_numpy().ravel()}
+        with pytest.warns(UserWarning, match="NaN"):
+            few = PartialCorrelation(shrinkage=None, cutoff=0.01, backend=backend).fit(amounts).edges(0.01)
+        pd.testing.assert_frame_equal(few, fitted.edges(0.01), check_exact=False)
+        fitted.heat_map(Figure().subplots())
 
 
 def test_zeros_are_named_or_replaced() -> None:
@@ -347,3 +424,18 @@ def test_nothing_is_warned_of_without_need() -> None:
         warnings.simplefilter("error")
         PartialCorrelation().fit(X)
         PartialCorrelation().fit(X[:10])
+
+
+@pytest.mark.parametrize("samples", [100, 200])
+def test_few_edges_by_permutation_are_false(samples: int) -> None:
+    """Of all edges of six known networks; λ estimated anew on each permuted table made 0.86 of them false."""
+    false = edges = 0
+    for seed in range(6):
+        amounts, precision = data.network_compositions(samples, 40, seed=seed)
+        fitted = PartialCorrelation(shrinkage="basis", n_permutations=10, random_state=0).fit(amounts)
+        found = fitted.edges()
+        places = [found[name].str[1:].astype(int) for name in ("part", "other")]
+        false += int((precision[places[0], places[1]] == 0).sum())
+        edges += len(found)
+    assert edges > 0
+    assert false <= 0.1 * edges

@@ -15,8 +15,9 @@ missing from the whole (probability 4·10⁻⁴ by chance at N = 10).
 
 **Which columns.** Those without negative values that vary. Where they do not sum to a constant together, the subset
 that does is found as the solution of X c = 1 (c_k = 1/total for the parts, 0 for others such as an identifier), and
-mended: a column belongs to the whole if the rest of the whole falls by about one where it rises by one. Each subset is
-judged by the same figure. Columns of 0 and 1 of which each row has exactly one are indicators, not parts.
+mended: a column belongs to the whole if the rest of the whole falls by about one where it rises by one. What is found
+is split into the smallest wholes, each judged by the same figure, without the rows in which it has nothing. Columns of
+0 and 1 of which each row has exactly one are indicators, not parts.
 
 **What it leads to.** The place's detail gives the share of zeros (which need a rule before any logarithm), the part
 with the largest mean share, and the pair with the strongest correlation whose partial correlation has the opposite sign
@@ -30,6 +31,7 @@ import warnings
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csgraph
 
 from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
@@ -77,6 +79,8 @@ class ClosedRows(Probe):
         return self.conclude(sites, summary=_summary(sites, self.threshold), remedies=remedies)
 
     def _site(self, parts: np.ndarray, names: np.ndarray) -> Site:
+        empty = parts.sum(1) == 0
+        parts = parts[~empty]
         figure = cancelled(parts)
         severity: Severity = "act" if figure > self.threshold else "watch" if figure > self.watched else "ok"
         shares = parts.mean(0) / parts.mean(0).sum()
@@ -85,6 +89,7 @@ class ClosedRows(Probe):
             "parts": ", ".join(map(repr, names)),
             "total": float(parts.sum(1).mean()),
             "zeros": float((parts == 0).mean()),
+            "empty_rows": int(empty.sum()),
             "dominating": str(names[shares.argmax()]),
             "dominating_share": float(shares.max()),
         }
@@ -102,10 +107,31 @@ def _closed_sets(values: np.ndarray, columns: np.ndarray, level: float) -> tuple
     """Sets of three columns or more that sum to a constant, one after the other, and the columns in no set."""
     found = []
     while (closed := _closed_subset(values, columns, level)) is not None:
-        if len(closed) >= 3 and not _indicators(values[:, closed]):
-            found.append(closed)
+        for whole in _split(values, closed, level):
+            if len(whole) >= 3 and not _indicators(values[:, whole]):
+                found.append(whole)
         columns = np.setdiff1d(columns, closed)
     return found, columns
+
+
+def _split(values: np.ndarray, closed: np.ndarray, level: float) -> list[np.ndarray]:
+    """The smallest wholes that a set of columns is made of, where it is more than one.
+
+    With D the deviations and 1_A a whole's indicator, D 1_A is an eigenvector of the correlations with the eigenvalue
+    1 − figure, so that the projector on the small eigenvalues joins columns of one whole only.
+    """
+    parts = values[:, closed]
+    if len(values) <= len(closed):
+        return [closed]
+    spectrum, vectors = np.linalg.eigh(np.corrcoef(parts, rowvar=False))
+    for small in (1 - level, (1 - level) / 10, 1e-4, 1e-8):
+        kept = vectors[:, spectrum < small]
+        joined = np.abs(kept @ kept.T) > 1e-3
+        count, label = csgraph.connected_components(joined, directed=False)
+        wholes = [label == each for each in range(count)]
+        if count > 1 and all(each.sum() > 1 and cancelled(parts[:, each]) > level for each in wholes):
+            return [closed[each] for each in wholes]
+    return [closed]
 
 
 def _closed_subset(values: np.ndarray, columns: np.ndarray, level: float) -> np.ndarray | None:

@@ -22,7 +22,7 @@ def heat_map(correlations: Any, names: np.ndarray, axes: Any = None) -> Any:
     if not 2 <= len(names) <= _MOST:
         raise ValueError(f"{len(names)} parts to draw: a heat map is for 2 to {_MOST}; see edges() or another cutoff")
     matrix = correlations.toarray() if sparse.issparse(correlations) else correlations
-    order = _clustered(matrix)
+    order = _clustered(np.nan_to_num(matrix))
     axes = axes if axes is not None else _axes()
     image = axes.imshow(matrix[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1)
     axes.figure.colorbar(image, ax=axes, label="partial correlation")

@@ -39,7 +39,8 @@ def false_discovery_rates(
         observed: |ρ| of the pairs.
         parts: the positive table; each column is permuted on its own, once for every seed.
         seeds: of the permutations.
-        options: of `estimate`, as for the observed ones.
+        options: of `estimate`, as for the observed ones, with the intensities that these had: estimated anew, columns
+            that share nothing would be shrunk more, and the null distribution would be too narrow.
         n_jobs: processes.
     """
     if not observed.size:

@@ -35,10 +35,11 @@ def closure(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
     parts = _parts(X)
     if (parts < 0).any():
         raise ValueError("a part is negative: compositions are amounts or shares, not log-ratios or differences")
-    total = parts.sum(-1, keepdims=True)
-    if (total == 0).any():
+    largest = parts.max(-1, keepdims=True)
+    if (largest == 0).any():
         raise ValueError("a composition has only zeros, so it has no proportions: leave that sample out")
-    return parts / total
+    scaled = parts / largest  # else the sum could overflow
+    return scaled / scaled.sum(-1, keepdims=True)
 
 
 def clr(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:

@@ -30,6 +30,7 @@ from normkit.estimators._parts import names_of, place_of
 from normkit.estimators._precision import symmetric
 from normkit.estimators._significance import adjusted, false_discovery_rates, p_values, smallest_cutoff
 from normkit.estimators.compositions import clr, orthonormal_basis
+from normkit.estimators.shrinkage import CONSTANT
 from normkit.estimators.zeros import replace_zeros
 from normkit.extras import require
 
@@ -71,7 +72,8 @@ class PartialCorrelation(BaseEstimator):
         zeros: "error", "min" (smallest positive entry), "multiplicative" or a pseudocount; see `replace_zeros`.
             Shrinkage does not stand in for it.
         fdr: rate of false discoveries that `edges` allows.
-        n_permutations: how often each column is permuted on its own for the false discovery rate; 0 leaves that out.
+        n_permutations: how often each column is permuted on its own for the false discovery rate, with λ and λ_v held
+            at the observed ones; 0 leaves that out.
         cutoff: keep only pairs with |ρ| ≥ cutoff, as sparse matrices: no D×D array is formed where D > N, so that 2·10⁴
             parts fit in memory. None keeps all pairs.
         n_jobs: processes for the permutations, through joblib.
@@ -80,14 +82,17 @@ class PartialCorrelation(BaseEstimator):
         device: of torch, such as "cuda".
 
     Attributes:
-        partial_correlation_: ρ (D, D), 1 on the diagonal; sparse with `cutoff`.
+        partial_correlation_: ρ (D, D), 1 on the diagonal; sparse with `cutoff`. Without shrinkage, NaN for the pairs of
+            parts that are log-linearly dependent (log x_i a combination of others with weights of sum 1, such as
+            duplicates), with a warning; 0 for the geometric mean of the others, which has no centred log-ratio.
         precision_: P (D, D), in 1/nats²; its rows sum to 0 but for "clr". Sparse with `cutoff`, on the same pairs.
-        partial_variance_: v (D,), in nats²: variance of log(x_i/x_r) that the other log-ratios to r leave; NaN where a
-            part has none.
+        partial_variance_: v (D,), in nats²: variance of log(x_i/x_r) that the other log-ratios to r leave; 0 where a
+            part is log-linearly dependent, NaN where its centred log-ratio does not vary.
         covariance_: Γ (D, D) in nats²; not with `cutoff`.
         location_: mean of the centred log-ratios (D,).
         shrinkage_, variance_shrinkage_: λ and λ_v that were used; 0 without shrinkage.
-        degrees_of_freedom_: ν = N − D + 1 of the t-test; None with shrinkage or where ν < 1.
+        degrees_of_freedom_: ν = N − D + 1 of the t-test, D without parts of constant centred log-ratio; None with
+            shrinkage, where ν < 1, or where parts are log-linearly dependent.
         p_values_: two-sided, of ρ_ij = 0 (D, D), not adjusted, 0 on the diagonal; None where ν is, or with `cutoff`.
         fdr_cutoff_: smallest observed |ρ| at which permutations give a false discovery rate of at most `fdr`, infinite
             where none does; None without permutations.
@@ -142,7 +147,7 @@ class PartialCorrelation(BaseEstimator):
         self.shrinkage_, self.variance_shrinkage_ = found.shrinkage, found.variance_shrinkage
         self.degrees_of_freedom_ = found.freedom
         self._keep(found)
-        self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage) if self.n_permutations else None
+        self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage, found) if self.n_permutations else None
         return self
 
     def _check_options(self) -> None:
@@ -155,25 +160,43 @@ class PartialCorrelation(BaseEstimator):
 
     def _keep(self, found: Estimate) -> None:
         own = as_numpy(found.precision.diagonal()).clip(min=0)
-        if (lost := own == 0).any():
-            names = ", ".join(str(names_of(self)[place]) for place in np.flatnonzero(lost)[:5])
-            warnings.warn(f"nothing varies in the centred log-ratio of {names}: its correlations are 0", stacklevel=3)
-        self.partial_variance_ = np.divide(1, own, out=np.full_like(own, np.nan), where=~lost)
+        self._warn(own == 0, found.dependent)
+        self.partial_variance_ = np.divide(1, own, out=np.full_like(own, np.nan), where=own > 0)
+        self.partial_variance_[found.dependent] = 0.0
         self.__dict__.pop("covariance_", None)  # of an earlier fit
         if self.cutoff is None:
             self.partial_correlation_ = found.precision.correlation()
+            self.partial_correlation_[found.dependent] = self.partial_correlation_[:, found.dependent] = np.nan
+            np.fill_diagonal(self.partial_correlation_, 1.0)
             self.precision_, self.covariance_ = as_numpy(found.precision.dense()), found.covariance()
             self.p_values_ = None if found.freedom is None else p_values(self.partial_correlation_, found.freedom)
             return
         first, second, values = found.precision.pairs(self.cutoff)
+        if found.dependent.any():
+            kept = ~(found.dependent[first] | found.dependent[second])
+            first, second, values = first[kept], second[kept], values[kept]
         self.partial_correlation_ = symmetric(first, second, values, np.ones_like(own))
         self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
         self.p_values_ = None
 
-    def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage) -> float:
+    def _warn(self, constant: np.ndarray, dependent: np.ndarray) -> None:
+        for which, what in (
+            (constant, "nothing varies in the centred log-ratio of {}: its correlations are 0"),
+            (
+                dependent,
+                "a product of powers ties {} to each other in every sample (a duplicate, say): given all others "
+                "nothing is left of them, so their correlations are NaN and p-values are withheld; leave one out",
+            ),
+        ):
+            if which.any():
+                named = ", ".join(map(str, names_of(self)[which][:5]))
+                more = f" and {which.sum() - 5} more" if which.sum() > 5 else ""
+                warnings.warn(what.format(named + more), stacklevel=4)
+
+    def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage, found: Estimate) -> float:
         draw = check_random_state(self.random_state)
         seeds = draw.randint(np.iinfo(np.int32).max, size=self.n_permutations)
-        options = (shrinkage, self.backend, self.device)
+        options = (shrinkage, self.backend, self.device, (found.shrinkage, found.variance_shrinkage))
         observed = np.abs(self._pairs()[2])
         self._rates = false_discovery_rates(observed, parts, seeds, options, self.n_jobs)
         return smallest_cutoff(observed, self._rates, self.fdr)
@@ -204,7 +227,8 @@ class PartialCorrelation(BaseEstimator):
     def multiple_correlation(self, reference: Any = None) -> Float[np.ndarray, " parts"]:
         """R² of each part given all others: 1 − v_i/Γ_ii, or 1 − v_i/var(log x_i/x_r) for a reference part.
 
-        Unlike ρ it depends on the reference, an index or a column's name; NaN for the reference itself.
+        Unlike ρ it depends on the reference, an index or a column's name; NaN for the reference itself and where the
+        log-ratio does not vary.
 
         Raises:
             ValueError: no such part, or `cutoff` is set.
@@ -212,11 +236,14 @@ class PartialCorrelation(BaseEstimator):
         covariance = self._covariance("multiple_correlation")
         own = np.diag(covariance)
         if reference is None:
-            return 1 - self.partial_variance_ / own
-        place = place_of(reference, names_of(self))
-        spread = own + own[place] - 2 * covariance[place]
-        spread[place] = np.nan
-        return 1 - self.partial_variance_ / spread
+            spread = own
+        else:
+            place = place_of(reference, names_of(self))
+            spread = own + own[place] - 2 * covariance[place]
+            spread[place] = 0.0
+        share = np.full_like(own, np.nan)
+        np.divide(self.partial_variance_, spread, out=share, where=spread >= CONSTANT)
+        return 1 - share
 
     def to_frame(self) -> Any:
         """ρ as a pandas DataFrame with the parts as rows and columns; a sparse one with `cutoff`.
@@ -241,7 +268,8 @@ class PartialCorrelation(BaseEstimator):
             Columns `part`, `other`, `partial_correlation` and `p_value`, `p_adjusted` or `fdr` where there are any.
 
         Raises:
-            ValueError: there is no test (shrinkage without permutations) and no cutoff was given.
+            ValueError: there is no test (shrinkage without permutations) and no cutoff was given, or it is below the
+                one of the fit, under which no pairs were kept.
             MissingExtraError: pandas is not installed.
         """
         check_is_fitted(self)
@@ -249,6 +277,10 @@ class PartialCorrelation(BaseEstimator):
         names, strength = names_of(self), np.abs(values)
         columns = {"part": names[first], "other": names[second], "partial_correlation": values}
         columns |= self._tests(values)
+        if self.cutoff is not None and cutoff is not None and cutoff < self.cutoff:
+            raise ValueError(
+                f"edges(cutoff={cutoff!r}): fit kept only |ρ| ≥ {self.cutoff!r}; fit with a cutoff that is as small"
+            )
         if cutoff is not None:
             kept = strength >= cutoff
         elif self.fdr_cutoff_ is not None:
@@ -285,12 +317,14 @@ class PartialCorrelation(BaseEstimator):
         return plots.graph(chosen, names_of(self), axes)
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """i < j and ρ_ij of the pairs that were kept, row after row."""
+        """i < j and ρ_ij of the pairs that were kept and are defined, row after row."""
         if sparse.issparse(self.partial_correlation_):
             upper = sparse.triu(self.partial_correlation_, 1).tocsr().tocoo()
             return upper.row, upper.col, upper.data
         first, second = np.triu_indices(self.n_features_in_, 1)
-        return first, second, self.partial_correlation_[first, second]
+        values = self.partial_correlation_[first, second]
+        defined = ~np.isnan(values)
+        return first[defined], second[defined], values[defined]
 
     def _tests(self, values: np.ndarray) -> dict[str, np.ndarray]:
         if self.fdr_cutoff_ is not None:

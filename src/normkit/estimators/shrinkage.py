@@ -17,15 +17,16 @@ variances. For compositions: S. Jin, C. Notredame, I. Erb (2022), arXiv:2212.004
 proportions (the basis), since log-ratios are dependent by construction.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 from normkit.estimators._arrays import Array, namespace
-from normkit.estimators.compositions import closure
 from normkit.estimators.zeros import replace_zeros
 
 __all__ = ["Shrunk", "ShrunkColumns", "basis_shrinkage_covariance", "shrink_columns", "shrink_covariance"]
@@ -46,7 +47,8 @@ def shrink_covariance(X: ArrayLike) -> Shrunk:
     """C* of the columns of any table, with the intensities λ and λ_v.
 
     Args:
-        X: (N, D) real numbers, N ≥ 2.
+        X: (N, D) real numbers, N ≥ 2, in a unit in which variances are far above 2.2e-16: one below it counts as 0,
+            whatever the other columns do (the rule of corpcor). A warning is given where that befalls all of them.
 
     Returns:
         `covariance` (D, D) in the squared units of X, positive definite where λ and all shrunk variances are above 0;
@@ -61,6 +63,11 @@ def shrink_covariance(X: ArrayLike) -> Shrunk:
     if not np.isfinite(table).all():
         raise ValueError("a value is not finite: leave the sample out, or fill it in")
     columns = shrink_columns(table)
+    if columns.constant.all() and (np.ptp(table, axis=0) > 0).any():
+        warnings.warn(
+            f"every variance is below {CONSTANT} and counts as 0: give the columns in a smaller unit, such as X·1e6",
+            stacklevel=2,
+        )
     return Shrunk(columns.covariance(), columns.shrinkage, columns.variance_shrinkage)
 
 
@@ -81,8 +88,10 @@ def basis_shrinkage_covariance(X: ArrayLike, zeros: Any = "error") -> Shrunk:
 
 
 def log_proportions(parts: Float[np.ndarray, "samples parts"]) -> Float[np.ndarray, "samples parts"]:
-    """log(x / Σ x) of every row."""
-    return np.log(closure(parts))
+    """log(x / Σ x) of every row, in logarithms throughout: a proportion may underflow."""
+    logs = np.log(parts)
+    proportions: np.ndarray = logs - logsumexp(logs, axis=1, keepdims=True)
+    return proportions
 
 
 @dataclass(frozen=True)
@@ -129,8 +138,10 @@ class ShrunkColumns:
         return self.correlation() * self.deviations[:, None] * self.deviations
 
 
-def shrink_columns(table: Array, shrinkage: float | None = None) -> ShrunkColumns:
-    """Centre, standardise and shrink the columns of (N, D); λ is estimated where `shrinkage` is None."""
+def shrink_columns(
+    table: Array, shrinkage: float | None = None, variance_shrinkage: float | None = None
+) -> ShrunkColumns:
+    """Centre, standardise and shrink the columns of (N, D); λ and λ_v are estimated where they are None."""
     xp = namespace(table)
     samples = len(table)
     centred = table - table.mean(0)
@@ -139,6 +150,7 @@ def shrink_columns(table: Array, shrinkage: float | None = None) -> ShrunkColumn
     variances = xp.where(constant, 0.0, variances)
     standardized = xp.where(constant, 0.0, centred / xp.sqrt(xp.where(constant, 1.0, variances)))
     strength, target = _variance_shrinkage(centred, variances)
+    strength = strength if variance_shrinkage is None else float(variance_shrinkage)
     chosen = _correlation_shrinkage(standardized) if shrinkage is None else float(shrinkage)
     return ShrunkColumns(standardized, strength * target + (1 - strength) * variances, constant, chosen, strength)
 

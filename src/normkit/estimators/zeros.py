@@ -39,7 +39,7 @@ def replace_zeros(
 
     Raises:
         ValueError: a negative or infinite entry, a zero where the rule is "error" (the message names the columns),
-            a row without any part, or an unknown rule.
+            a row without any part (but for a pseudocount, which makes it uniform), or an unknown rule.
     """
     parts = np.asarray(X, dtype=np.float64)
     _check_rule(rule)
@@ -62,8 +62,7 @@ def replace_zeros(
             f"zeros in {_columns(zero, names)}, and a zero has no logarithm: "
             'pass zeros="multiplicative", "min" or a pseudocount'
         )
-    if zero.all():
-        raise ValueError("the table holds only zeros")
+    closure(parts)  # refuses a row without any part
     return np.where(zero, parts[~zero].min(), parts)
 
 
