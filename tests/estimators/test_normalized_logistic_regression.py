@@ -120,6 +120,21 @@ def test_without_an_end_the_best_is_kept_and_the_reason_said() -> None:
         NormalizedLogisticRegression(0.01, "plain", max_iter=1).fit(A[:4] + 3, y[:4])
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_sample_of_tiny_weight_is_right_where_it_has_converged(device: str | None) -> None:
+    """1e-20 does not change the sum of the other weights."""
+    A, y = np.array([[1.0, 0.0], [-1.0, 0.0], [-0.5, 1.0], [2.0, 0.3]]), np.array([1, 0, 1, 1])
+    found = NormalizedLogisticRegression(device=device).fit(A, y, [1, 1, 1e-20, 1])
+    assert found.converged_
+    assert (found.predict(A) == y).all()
+    # two classes of three are told from the others; the third, between them on a line, is not
+    three, labels = np.vstack([A, [[0.0, 0.0]]]), np.array([1, 0, 1, 1, 2])
+    with pytest.warns(ConvergenceWarning, match="1 of 5 samples are still wrong"):
+        found = NormalizedLogisticRegression(device=device, max_iter=300).fit(three, labels, [1, 1, 1e-20, 1, 1])
+    right = (found.decision_function(three) > 0) == (labels[:, None] == found.classes_)
+    assert right[:, :2].all()
+
+
 def test_the_record() -> None:
     A, y = separable(7)
     found = NormalizedLogisticRegression(0.1, record=True).fit(A, y)

@@ -1,15 +1,22 @@
+import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
 
-from normkit.estimators import sample_complexity_report
+from normkit.data import make_hierarchical_polynomial
+from normkit.estimators import HierarchicalPolynomialRegressor, sample_complexity_report
 
 
 @pytest.mark.parametrize(
     ("d", "n", "expected"),
     [
         (12, 1820, "kernel"),
-        (12, 1819, "layerwise"),
-        (12, 1151, "neither"),
+        (12, 1819, "either"),
+        (12, 1152, "either"),
+        (12, 909, "neither"),
         (16, 2048, "layerwise"),
+        (16, 2422, "layerwise"),
+        (16, 2423, "either"),
+        (16, 4096, "either"),
         (16, 4845, "kernel"),
     ],
 )
@@ -17,6 +24,21 @@ def test_who_can_be_expected_to_work(d: int, n: int, expected: str) -> None:
     report = sample_complexity_report(d, 2, 2, n)
     assert report.expected == expected
     assert f"n = {n:,}" in str(report)
+
+
+def test_the_network_is_not_announced_where_a_kernel_beats_it() -> None:
+    """8 d² at d = 12 are 0.63 of the 1 820 with which the kernel is exact."""
+    gaps = []
+    for seed in range(3):
+        X, y, _ = make_hierarchical_polynomial(1152 + 2000, 12, random_state=seed)
+        learners = HierarchicalPolynomialRegressor(random_state=seed), KernelRidge(1e-6, kernel="poly", degree=4)
+        ours, kernel = (
+            np.square(model.fit(X[:1152], y[:1152]).predict(X[1152:]) - y[1152:]).mean() for model in learners
+        )
+        gaps.append(ours - kernel)
+    assert np.median(gaps) > 0
+    assert sample_complexity_report(12, 2, 2, 1152).expected == "either"
+    assert "try both" in str(sample_complexity_report(12, 2, 2, 1152))
 
 
 def test_the_numbers() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import rbf_kernel, sigmoid_kernel
 from sklearn.model_selection import train_test_split
 
 from normkit.estimators import SelfDistilledKernelRidge, _kernel_map
@@ -290,14 +290,34 @@ def test_negative_alpha_has_no_limit() -> None:
         ({"kernel": "precomputed"}, r"wants the square kernel matrix; X is \(40, 3\)"),
         ({"backend": "jax"}, "backend is 'jax': it must be 'numpy' or 'torch'"),
         ({"device": "cpu"}, "device='cpu' needs backend='torch'"),
-        ({"kernel": lambda a, b: -float(a @ b)}, "is not positive definite: its smallest eigenvalue is"),
-        ({"kernel": lambda a, b: -float(a @ b), "solver": "cholesky"}, "is not positive definite"),
+        ({"kernel": lambda a, b: -float(a @ b)}, "is not positive semidefinite: its smallest eigenvalue is"),
+        ({"kernel": lambda a, b: -float(a @ b), "solver": "cholesky"}, "is not positive semidefinite"),
         ({"kernel": lambda a, b: float("nan")}, "the kernel holds NaN or infinite values"),
     ],
 )
 def test_what_cannot_be_is_said(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fitted(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "cholesky"}, {"backend": "torch", "solver": "cholesky"}])
+@pytest.mark.parametrize("lam", [2.5, 4.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_an_indefinite_kernel_does_not_explode(alpha: float, lam: float, options: dict[str, Any]) -> None:
+    """M + λ I is positive, but a round multiplies by D/(D + λ), here −11.5 and −1.35."""
+    smallest = np.linalg.eigvalsh(sigmoid_kernel(X, gamma=1 / 3))[0]
+    assert -lam < smallest < -lam / 2
+    with pytest.raises(ValueError, match=r"the kernel is not positive semidefinite: its (smallest|fitted)"):
+        fitted(kernel="sigmoid", gamma=None, lam=lam, alpha=alpha, n_rounds=60, **options)
+
+
+def test_a_kernel_that_only_rounding_makes_indefinite_is_taken() -> None:
+    gram = rbf_kernel(X, gamma=0.01).astype(np.float32).astype(float)
+    assert np.linalg.eigvalsh(gram)[0] < 0
+    for solver in ("eigen", "cholesky"):
+        assert np.isfinite(fitted(gram, kernel="precomputed", lam=1e-4, solver=solver).predict(gram)).all()
+    with pytest.raises(ValueError, match="a larger lam where only rounding"):
+        fitted(gram - 1e-7 * np.eye(40), kernel="precomputed", lam=1.5e-7)
 
 
 def test_too_few_validation_samples_are_named() -> None:

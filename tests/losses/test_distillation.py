@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,28 @@ def test_what_does_not_fit_is_said(options: dict[str, Any], message: str) -> Non
     chosen = {"logits": Z, "teacher_logits": TEACHER, "target": LABELS, "alpha": 0.4} | options
     with pytest.raises(ValueError, match=message):
         distillation_loss(**chosen)
+
+
+COMPILED = """
+import torch
+from normkit.losses import distillation_loss
+z, labels = torch.randn(2, 6, 4), torch.tensor([0, 3, 1, 1, 2, 0])
+compiled = torch.compile(distillation_loss, fullgraph=True, backend="eager")
+for kind in ("mse-softmax", "ce-kl"):
+    torch.testing.assert_close(compiled(*z, labels, 0.4, kind), distillation_loss(*z, labels, 0.4, kind))
+"""
+
+
+@pytest.mark.slow
+def test_class_numbers_compile_into_one_graph() -> None:
+    """In a process of its own: the run-time check of annotations, which tests switch on, cannot be traced."""
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)
+
+
+def test_no_sample_has_no_mean() -> None:
+    for target in (LABELS[:0], ONE_HOT[:0]):
+        with pytest.raises(ValueError, match=r"the logits are \(0, 4\): a mean needs one sample at least"):
+            distillation_loss(Z[:0], TEACHER[:0], target, 0.4)
 
 
 @given(st.integers(0, 10**6), st.floats(-3, 3))

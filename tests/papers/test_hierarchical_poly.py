@@ -3,7 +3,9 @@ from normkit.papers import Context, Ledger, Records, Show, hierarchical_poly
 LAYERWISE = {2: 0.8, 4: 0.5, 8: 0.35, 16: 0.2, 32: 0.15}
 
 
-def _records(errors=LAYERWISE, kernel=0.52, exact=1e-9, few=0.65, other=0.6, mlp=0.5, gap=1e-9, late=0.0, stage_1=0.62):
+def _records(
+    errors=LAYERWISE, kernel=0.52, exact=1e-9, few=0.65, near=0.1, other=0.6, mlp=0.5, gap=1e-9, late=0.0, stage_1=0.62
+):
     """What the paper finds: `late` is added to the network's error at d = 20."""
     rows = [
         {"learner": "layer-wise", "d": d, "ratio": r, "error": e + late * (d == 20), "stage_1": stage_1}
@@ -12,6 +14,7 @@ def _records(errors=LAYERWISE, kernel=0.52, exact=1e-9, few=0.65, other=0.6, mlp
     ]
     rows += [{"learner": "poly-4 kernel", "d": 12, "ratio": 16, "error": exact}]
     rows += [{"learner": "poly-4 kernel", "d": 16, "ratio": 2, "error": few}]
+    rows += [{"learner": "poly-4 kernel", "d": d, "ratio": r, "error": near} for d, r in ((12, 8), (16, 16))]
     rows += [{"learner": "poly-4 kernel", "d": 20, "ratio": 8, "error": kernel}]
     rows += [
         {"learner": name, "d": 16, "ratio": r, "error": other} for name in hierarchical_poly.OTHERS for r in (4, 8)
@@ -29,7 +32,7 @@ def _verdicts(**changes):
 
 
 def test_the_judge_tells_the_paper_from_its_opposite():
-    assert _verdicts() == [True] * 19
+    assert _verdicts() == [True] * 21
     assert _verdicts(errors=dict.fromkeys(LAYERWISE, 0.9)).count(False) == 10
     assert _verdicts(late=0.05)[5:8] == [False, True, True]
     assert _verdicts(stage_1=0.3)[8] is False
@@ -38,7 +41,8 @@ def test_the_judge_tells_the_paper_from_its_opposite():
     assert _verdicts(other=0.3)[12:16] == [False] * 4
     assert _verdicts(exact=0.1)[16] is False
     assert _verdicts(few=0.9)[17] is False
-    assert _verdicts(mlp=0.7)[18] is False
+    assert _verdicts(near=0.3)[18:20] == [True, False]
+    assert _verdicts(mlp=0.7)[20] is False
 
 
 def test_a_claim_about_two_learners_compares_the_seeds_that_both_have():

@@ -144,6 +144,11 @@ def test_another_run_does_not_go_on_in_its_place(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "self-distillation.json").read_text())["alpha"] == 0.4
     with pytest.raises(ValueError, match=r"holds a run with other settings \(alpha was 0.4\)"):
         distilled(alpha=0.5, rounds=1, out=tmp_path)
+    distilled(alpha=0.4, rounds=1, out=tmp_path / "clipped", clip=1e-3)
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(clip was 0.001\)"):
+        distilled(alpha=0.4, rounds=1, out=tmp_path / "clipped")
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(clip was None\)"):
+        distilled(alpha=0.4, rounds=1, out=tmp_path, clip=1e-3)
 
 
 @pytest.mark.parametrize(

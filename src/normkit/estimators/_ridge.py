@@ -14,6 +14,9 @@ __all__ = ["Factored", "Solution", "Spectral", "factored", "spectral"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+_ROUNDING = 1e-6
+"""Share of the largest eigenvalue that a negative one may have: that of a kernel computed in float32."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -84,9 +87,17 @@ class Factored:
         return values
 
     def solve(self, targets: Array, before: Array | None = None) -> Solution:
-        """K (K + λ)⁻¹ t is t − λ (K + λ)⁻¹ t: the kernel itself is not needed any more."""
+        """K (K + λ)⁻¹ t is t − λ (K + λ)⁻¹ t: the kernel itself is not needed any more.
+
+        Raises:
+            ValueError: the fitted values are larger than the targets, which no semidefinite kernel makes them.
+        """
         coefficients = self.factor(targets)
-        return Solution(coefficients, targets - self.ridge * coefficients, None)
+        fitted = targets - self.ridge * coefficients
+        grown, size = (np.square(each).sum(axis=0) for each in (fitted, targets))
+        if (grown > (1 + _ROUNDING) * size).any():
+            raise ValueError(_indefinite(self.ridge, ": its fitted values are larger than their targets"))
+        return Solution(coefficients, fitted, None)
 
     def to_samples(self, coefficients: Array) -> Array:
         """As they are."""
@@ -101,7 +112,8 @@ def spectral(matrix: Array, ridge: float, device: str | None) -> Spectral:
     """The eigendecomposition of a symmetric matrix, which is overwritten; on a torch device where one is named.
 
     Raises:
-        ValueError: the matrix holds NaN or infinities, or is so indefinite that M + λ I is not positive.
+        ValueError: the matrix holds NaN or infinities, or is not positive semidefinite: an eigenvalue D below −λ/2 has
+            |D/(D + λ)| > 1, which every round multiplies by.
     """
     _check_finite(matrix)
     if device is None:
@@ -112,8 +124,9 @@ def spectral(matrix: Array, ridge: float, device: str | None) -> Spectral:
 
         found = torch.linalg.eigh(torch.from_numpy(matrix).to(device))
         values, vectors = (each.cpu().numpy() for each in found)
-    if values[0] + ridge <= 0:
-        raise ValueError(_indefinite(ridge, f": its smallest eigenvalue is {values[0]:.3g}"))
+    if values[0] < -_ROUNDING * np.abs(values).max() or values[0] <= -ridge / 2:
+        detail = f": its smallest eigenvalue is {values[0]:.3g}, the largest {values[-1]:.3g}"
+        raise ValueError(_indefinite(ridge, detail))
     return Spectral(values, vectors, ridge)
 
 
@@ -121,7 +134,8 @@ def factored(matrix: Array, ridge: float, device: str | None) -> Factored:
     """The Cholesky factor of M + λ I; M is overwritten. On a torch device where one is named.
 
     Raises:
-        ValueError: the matrix holds NaN or infinities, or M + λ I is not positive definite.
+        ValueError: the matrix holds NaN or infinities, or M + λ I is not positive definite. A kernel that is a little
+            less indefinite than that is found by `Factored.solve`, as soon as it makes something grow.
     """
     _check_finite(matrix)
     matrix.flat[:: len(matrix) + 1] += ridge
@@ -148,6 +162,6 @@ def _check_finite(matrix: Array) -> None:
 
 def _indefinite(ridge: float, detail: str) -> str:
     return (
-        f"the kernel plus lam={ridge} on its diagonal is not positive definite{detail}: "
-        "take a positive semidefinite kernel or a larger lam"
+        f"the kernel is not positive semidefinite{detail}. With lam={ridge:g} rounds can grow without an end: take a "
+        "positive semidefinite kernel, or a larger lam where only rounding makes it negative"
     )

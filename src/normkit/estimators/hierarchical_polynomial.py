@@ -80,6 +80,7 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
 
     Warns:
         UserWarning: stage 1 has learned nothing, as where E g′ = 0: its correlation with fresh targets is within noise.
+            For k ≥ 2 in few dimensions an even link mostly goes unnoticed: p is not Gaussian, and a little is seen.
     """
 
     # Any: parameters are stored as they come, and `fit` says what is wrong with them.

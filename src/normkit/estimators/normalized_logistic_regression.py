@@ -48,8 +48,8 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
             "batch_perceptron" is plain descent with γ → ∞, "normalized_batch_perceptron" the normalised one.
         fit_intercept: give the samples a constant column of ones, which then counts in R and μ.
         max_iter: steps at most.
-        keep_best: without an end, keep the parameters with which the most training samples were right (the earliest
-            of these), else the last.
+        keep_best: without an end, keep the parameters with which the most training samples were right, by weight and
+            then by number (the earliest of these), else the last.
         record: keep accuracy, loss, gradient norm and number of wrong samples of every step in `history_`.
         device: a torch device to compute on; None for numpy, which takes sparse input.
 
@@ -110,7 +110,7 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         search = _Search(samples, signs, count, bool(self.fit_intercept))
         with np.errstate(over="ignore", invalid="ignore"):  # the search says what overflowed, and what to do
             search.run(self.method, float(self.step_size), int(self.max_iter), bool(self.record))
-        theta = search.best if self.keep_best else search.theta
+        theta = search.best if self.keep_best and not search.ended else search.theta
         theta = np.asarray(theta.cpu() if isinstance(theta, torch.Tensor) else theta, dtype=np.float64).T
         self.coef_, self.intercept_ = theta[:, :-1].copy(), theta[:, -1].copy()
         self.n_iter_, self.converged_ = search.steps, search.ended
@@ -236,13 +236,14 @@ class _Search:
         return torch.cat([rows, last]) if isinstance(weights, torch.Tensor) else np.vstack([rows, last])
 
     def _keep(self, right: Any) -> None:
-        most = (right * self.count).sum(0)
-        better = most > self._most
+        most, wrong = (right * self.count).sum(0), (~right).sum(0)
+        # a weight can be too small to change the sum of the others: the number of samples then tells them apart
+        better = (most > self._most) | ((most == self._most) & (wrong < self._wrong))
         if not bool(better.any()):
             return
         where: Any = torch.where if isinstance(self.theta, torch.Tensor) else np.where
         self.best, self._most = where(better, self.theta, self.best), where(better, most, self._most)
-        self._wrong = where(better, (~right).sum(0), self._wrong)
+        self._wrong = where(better, wrong, self._wrong)
 
     def _record(self, margins: Any, right: Any) -> None:
         total = self.count.sum()

@@ -89,7 +89,8 @@ class SelfDistilledKernelRidge(RegressorMixin, SelfDistilled):
 
         Raises:
             ValueError: λ ≤ 0, α outside [0, 1] with `clip`, fewer than 1 round, fewer than 2 validation samples where
-                they are needed, a kernel that is not positive semidefinite, or input that is not finite.
+                they are needed, a kernel that is not positive semidefinite (with "cholesky": one that makes a round's
+                fitted values larger than its targets), or input that is not finite.
         """
         samples = self._samples(X, y, sample_weight, reset=True)
         if (X_val is None) != (y_val is None):

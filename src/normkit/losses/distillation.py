@@ -51,7 +51,7 @@ def distillation_loss(
 
     Raises:
         ValueError: α outside [0, 1] or given twice or not at all, an unknown kind, T not positive, no teacher for
-            α < 1, shapes that do not fit, or a label out of range.
+            α < 1, shapes that do not fit, no sample, or a label out of range (in compiled code that is not looked at).
     """
     weight = ground_truth_share(alpha, ground_truth_weight)
     if kind not in KINDS:
@@ -65,6 +65,8 @@ def distillation_loss(
             f"the student's logits are {tuple(logits.shape)} and the teacher's {tuple(teacher_logits.shape)}: "
             "they must have one shape"
         )
+    if logits.numel() == 0:
+        raise ValueError(f"the logits are {tuple(logits.shape)}: a mean needs one sample at least")
     logits = _wide(logits)
     wanted = class_probabilities(target, logits)
     distance = _squared if kind == "mse-softmax" else _divergence
@@ -155,11 +157,12 @@ def class_probabilities(target: Shaped[Tensor, "..."], logits: Float[Tensor, "..
             "wanted are (…, C) and (…)"
         )
     classes = logits.shape[-1]
-    low, high = (int(bound) for bound in target.aminmax()) if target.numel() else (0, 0)
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"the labels run from {low} to {high}, and there are {classes} logits (labels 0 to {classes - 1})"
-        )
+    if not torch.compiler.is_compiling():  # a value that is looked at breaks the graph
+        low, high = (int(bound) for bound in target.aminmax()) if target.numel() else (0, 0)
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"the labels run from {low} to {high}, and there are {classes} logits (labels 0 to {classes - 1})"
+            )
     return F.one_hot(target.long(), classes).to(logits.dtype)
 
 

@@ -161,5 +161,5 @@ def _limit_gaps(X: Any, y: Any, alpha: float, lam: float = 0.05, rounds: int = 2
         "limit": float(np.abs(model.limit_predict(X) - plain).max()),
         "first": float(np.abs(staged[0] - first).max()),
         "rate": float((seen[1:] / seen[:-1]).max() / factor) if len(seen) > 1 else 0.0,
-        "rounds": float(distances[-1]) if factor**rounds < 1e-9 else 0.0,
+        "rounds": float(distances[-1] - factor ** (rounds - 1) * distances[0]),  # a small α closes in slowly
     }

@@ -296,7 +296,7 @@ def _judge_mnist(records: Records, claim: Ledger, show: Show) -> None:
 
 def _judge_progress(records: Records, claim: Ledger, show: Show) -> None:
     found = list(records)
-    fastest, slowest = found[-1], found[0]
+    fastest, slowest = (chosen(found, key=lambda row: row["steps"]) for chosen in (min, max))
     claim(
         "3 against 8, plain descent: largest loss of the fastest step size over that of the slowest",
         fastest["largest_loss"] / slowest["largest_loss"],

@@ -110,6 +110,7 @@ def self_distill(
         optimizer: as `training.fit` takes it; default Adam(lr=1e-3).
         seed: of the networks, the order of the data and all else that is drawn.
         out: a folder for the state of each training; a run that was stopped goes on from there to the same result.
+            Numbers and strings that were passed must be the same; that data, model and optimizer are is not checked.
         options: anything else that `training.fit` takes (epochs, steps, schedule, precision, devices, callback, …).
 
     Raises:
@@ -232,7 +233,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         write_atomically(path, json.dumps(settings, indent=1))
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    if other := [f"{name} was {found.get(name)!r}" for name in settings if found.get(name) != settings[name]]:
+    names = [*settings, *(name for name in found if name not in settings)]  # an option left out differs too
+    if other := [f"{name} was {found.get(name)!r}" for name in names if found.get(name) != settings.get(name)]:
         raise ValueError(
             f"{folder} holds a run with other settings ({', '.join(other)}): pass these, or another folder"
         )
