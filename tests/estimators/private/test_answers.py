@@ -126,6 +126,21 @@ def test_rows_are_summed_the_same_in_any_order_and_company() -> None:
     np.testing.assert_allclose(feature_sums(X, W) / 2**20, fourier_features(X, W).sum(axis=0), atol=1e-3)
 
 
+@pytest.mark.parametrize("projections", [None, 2])
+def test_a_query_beyond_all_numbers_is_similar_to_nothing(projections: int | None) -> None:
+    options = {"epsilon": 1.0, "n_projections": projections, "random_state": 0, "insecure_seed": 0}
+    density = PrivateKernelDensity(**options).fit(X)
+    queries = np.vstack((Y, np.full((1, 4), 1.79e308)))
+    found = density.sum(queries)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found[:-1], density.sum(Y), rtol=1e-12)
+
+
+def test_a_narrow_kernel_answers_single_precision_too() -> None:
+    density = PrivateKernelDensity(bandwidth=1e-42, epsilon=1.0, random_state=0, insecure_seed=0).fit(1e-42 * X)
+    assert np.all(np.isfinite(density.sum((1e-42 * Y).astype(np.float32))))
+
+
 def test_frames_in() -> None:
     names = list("abcd")
     density = PrivateKernelDensity(epsilon=1.0, random_state=0, insecure_seed=0).fit(pd.DataFrame(X, columns=names))
@@ -236,6 +251,7 @@ BAD = [
     (PrivateKernelDensity, {"epsilon": 1.0, "noise": "numpy"}, "noise is 'numpy': choose one of opendp, fast"),
     (PrivateKernelDensity, {"epsilon": 1.0, "kernel": "box"}, "kernel is 'box': choose one of gaussian"),
     (PrivateKernelDensity, {"epsilon": 1.0, "bandwidth": 0.0}, "bandwidth is 0.0"),
+    (PrivateKernelDensity, {"epsilon": 1.0, "bandwidth": 5e-324}, "bandwidth is 5e-324, and frequencies overflow"),
     (PrivateKernelDensity, {"epsilon": 1.0, "n_features": 0}, "n_features is 0"),
     (PrivateKernelDensity, {"epsilon": 700.0, "delta": 1e-9, "noise": "fast"}, "noise is 'fast', whose error costs"),
     (PrivateDistance, {"epsilon": 1.0}, "bounds is None: give .low, high."),

@@ -59,11 +59,20 @@ def _inner_means(**options: Any) -> Any:
 ALL = (_density, _projected, _tree, _directions, _moments, _classes, _inner_means)
 
 
+EXTREME = (1.79e308, -1.79e308, 1e200, 1e-300, 5e-324)
+"""Finite numbers whose squares, sums or products are not."""
+
+
 def _neighbours(relation: str, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Two data sets of which one holds a row more, or has one row (and its label) exchanged for another."""
+    """Two data sets of which one holds a row more, or has one row (and its label) exchanged for another.
+
+    From seed 8 on that row holds an extreme number.
+    """
     rng = np.random.default_rng(seed)
     rows, labels = X.copy(), LABELS.copy()
     place = int(rng.integers(len(rows)))
+    if seed >= 8:
+        rows[place, : 1 + seed % 3] = EXTREME[seed - 8]
     if relation == "add_remove":
         return (rows, labels), (np.delete(rows, place, axis=0), np.delete(labels, place))
     other, changed = rows.copy(), labels.copy()
@@ -79,7 +88,7 @@ def test_one_row_moves_the_release_by_no_more_than_the_sensitivity(
     make: Make, delta: float, relation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farthest = 0.0
-    for seed in range(8):
+    for seed in range(8 + len(EXTREME)):
         one, two = _neighbours(relation, seed)
         found = [
             released(

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 __all__ = ["as_ball", "as_box", "into_ball", "require_bounds"]
@@ -50,11 +50,22 @@ def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
     return (low + high) / 2, float(np.linalg.norm((high - low) / 2))
 
 
-def into_ball(X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float) -> Float[ndarray, "n d"]:
-    """Rows relative to `center`; those farther away than `radius` are moved onto the sphere."""
-    X = X - center
-    norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
-    return X * (radius / np.maximum(norm, radius))
+def into_ball(
+    X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float
+) -> tuple[Float[ndarray, "n d"], Bool[ndarray, "n"]]:
+    """(x − center)/radius of each row, moved onto the unit sphere where it is longer than 1, and which rows were.
+
+    Every row comes out with norm 1 at most, to rounding, whatever finite number is in it, and without a warning: each
+    is divided by its largest entry before anything is squared, and halves do not overflow where a difference does.
+    """
+    away = X / 2 - center / 2
+    largest = np.abs(away).max(axis=1, keepdims=True)
+    direction = away / np.where(largest > 0, largest, 1.0)
+    length = np.maximum(np.sqrt(np.square(direction).sum(axis=1, keepdims=True)), 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        relative = largest / (radius / 2)
+    outside = relative > 1 / length
+    return direction * np.where(outside, 1 / length, relative), outside[:, 0]
 
 
 def _is_number(bounds: Any) -> bool:
