@@ -118,9 +118,9 @@ def test_rows_are_summed_the_same_in_any_order_and_company() -> None:
     product = rowwise_product(X, W)
     for part in (slice(0, 1), slice(5, 8), slice(3, 399)):
         np.testing.assert_array_equal(rowwise_product(X[part], W), product[part])
-    # of the largest entries of a row and of a column, 2⁻²⁴ is lost
-    lost = np.abs(X).max(axis=1, keepdims=True) * np.abs(W).max(axis=0) * 4 * 2.0**-23
-    assert np.all(np.abs(product - X @ W) <= lost)
+    # as near to the true product as float64 comes
+    lost = np.abs(X) @ np.abs(W) + np.abs(X).max(axis=1, keepdims=True) * np.abs(W).max(axis=0)
+    assert np.all(np.abs(product - X @ W) <= 2.0**-50 * lost)
     np.testing.assert_array_equal(feature_sums(X, W), feature_sums(X[::-1].copy(), W))
     W = np.random.default_rng(3).normal(size=(4, 31))
     np.testing.assert_allclose(feature_sums(X, W) / 2**20, fourier_features(X, W).sum(axis=0), atol=1e-3)
@@ -139,6 +139,16 @@ def test_a_query_beyond_all_numbers_is_similar_to_nothing(projections: int | Non
 def test_a_narrow_kernel_answers_single_precision_too() -> None:
     density = PrivateKernelDensity(bandwidth=1e-42, epsilon=1.0, random_state=0, insecure_seed=0).fit(1e-42 * X)
     assert np.all(np.isfinite(density.sum((1e-42 * Y).astype(np.float32))))
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(0, 1)], ids=["all columns", "one column"])
+def test_data_far_from_zero_are_answered_like_centered_ones(columns: slice) -> None:
+    """Seconds since 1970, say: what counts is the difference, nine digits below the numbers themselves."""
+    shift = np.zeros(4)
+    shift[columns] = 1.7e9
+    options = {"bandwidth": 2.0, "epsilon": ALMOST_EXACT, "n_features": 2_000, "random_state": 0, "insecure_seed": 0}
+    near, far = (PrivateKernelDensity(**options).fit(X + offset).kde(Y + offset) for offset in (0.0, shift))
+    np.testing.assert_allclose(far, near, atol=1e-4)
 
 
 def test_frames_in() -> None:
