@@ -16,6 +16,7 @@ from normkit.estimators import (
     PrivateSimilarityClassifier,
     load_private,
 )
+from normkit.estimators.private.bounds import as_ball, into_ball
 from normkit.estimators.private.calibration import gaussian_delta
 from normkit.estimators.private.noise import opendp_measurement
 
@@ -105,6 +106,18 @@ def test_one_row_moves_the_release_by_no_more_than_the_sensitivity(
     assert farthest <= 1.0
     # trees and classes reach their bound or half of it; were it far from reach, noise would be wasted
     assert farthest > 0.3
+
+
+@pytest.mark.parametrize("bounds", [1e-180, (-1e-180, 1e-180), 1e180, (-1e180, 1e180), ([0.5e300, 0, 0], 1e300)])
+def test_rows_are_moved_into_balls_of_any_size(bounds: Any) -> None:
+    center, radius = as_ball(bounds, 3)
+    assert 0 < radius < np.inf
+    rows = np.vstack((X, *(np.full((1, 3), number) for number in EXTREME), 1e3 * radius * X[:3], [center]))
+    inside, outside = into_ball(rows, center, radius)
+    norm = np.linalg.norm(inside, axis=1)
+    assert np.all(norm <= 1 + 1e-15)
+    np.testing.assert_allclose(norm[outside], 1.0)
+    assert norm[-1] == 0
 
 
 @pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
