@@ -16,9 +16,11 @@ from normkit.estimators import (
     PrivateSimilarityClassifier,
     load_private,
 )
+from normkit.estimators.private import density, release
 from normkit.estimators.private.bounds import as_ball, into_ball
 from normkit.estimators.private.calibration import gaussian_delta
 from normkit.estimators.private.noise import opendp_measurement
+from normkit.estimators.private.release import Sensitivity
 
 from .auditing import attack, released
 
@@ -311,3 +313,16 @@ def test_seeded_noise_says_that_it_is_not_private() -> None:
     assert "NOT PRIVATE" in repr(seeded)
     assert "NOT PRIVATE" not in repr(_density(epsilon=1.0))
     assert not seeded.fit(X).spend_.private
+
+
+def test_the_audits_see_a_broken_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look at what fitted objects hold, so neither missing noise nor a sensitivity too small escapes them."""
+    from normkit.papers import dp_similarity
+
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "add_noise", lambda values, *_: values)
+        for kind in dp_similarity.AUDITED:
+            assert dp_similarity._audit(150, kind, 1.0) > 1.0
+    with monkeypatch.context() as patch:
+        patch.setattr(density, "Sensitivity", lambda *a, **k: Sensitivity(*(each / 10 for each in a), **k))
+        assert dp_similarity._largest_move(3, np.random.RandomState(0)) > 5.0
