@@ -264,6 +264,8 @@ BAD = [
     (PrivateKernelDensity, {"epsilon": 1.0, "bandwidth": 5e-324}, "bandwidth is 5e-324, and frequencies overflow"),
     (PrivateKernelDensity, {"epsilon": 1.0, "n_features": 0}, "n_features is 0"),
     (PrivateKernelDensity, {"epsilon": 700.0, "delta": 1e-9, "noise": "fast"}, "noise is 'fast', whose error costs"),
+    (PrivateKernelDensity, {"epsilon": 60.0, "noise": "fast"}, "noise is 'fast', whose error costs a delta of"),
+    (PrivateDistance, {"epsilon": 1e8, "noise": "fast", "bounds": (0, 1)}, "whose error costs a delta of"),
     (PrivateDistance, {"epsilon": 1.0}, "bounds is None: give .low, high."),
     (PrivateDistance, {"epsilon": 1.0, "bounds": "auto"}, "bounds is 'auto': give .low, high."),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (1.0, 1.0)}, "finite numbers with low < high"),
