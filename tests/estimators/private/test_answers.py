@@ -118,12 +118,37 @@ def test_rows_are_summed_the_same_in_any_order_and_company() -> None:
     product = rowwise_product(X, W)
     for part in (slice(0, 1), slice(5, 8), slice(3, 399)):
         np.testing.assert_array_equal(rowwise_product(X[part], W), product[part])
-    # of the largest entries of a row and of a column, 2⁻²⁴ is lost
-    lost = np.abs(X).max(axis=1, keepdims=True) * np.abs(W).max(axis=0) * 4 * 2.0**-23
-    assert np.all(np.abs(product - X @ W) <= lost)
+    # as near to the true product as float64 comes
+    lost = np.abs(X) @ np.abs(W) + np.abs(X).max(axis=1, keepdims=True) * np.abs(W).max(axis=0)
+    assert np.all(np.abs(product - X @ W) <= 2.0**-50 * lost)
     np.testing.assert_array_equal(feature_sums(X, W), feature_sums(X[::-1].copy(), W))
     W = np.random.default_rng(3).normal(size=(4, 31))
     np.testing.assert_allclose(feature_sums(X, W) / 2**20, fourier_features(X, W).sum(axis=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("projections", [None, 2])
+def test_a_query_beyond_all_numbers_is_similar_to_nothing(projections: int | None) -> None:
+    options = {"epsilon": 1.0, "n_projections": projections, "random_state": 0, "insecure_seed": 0}
+    density = PrivateKernelDensity(**options).fit(X)
+    queries = np.vstack((Y, np.full((1, 4), 1.79e308)))
+    found = density.sum(queries)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found[:-1], density.sum(Y), rtol=1e-12)
+
+
+def test_a_narrow_kernel_answers_single_precision_too() -> None:
+    density = PrivateKernelDensity(bandwidth=1e-42, epsilon=1.0, random_state=0, insecure_seed=0).fit(1e-42 * X)
+    assert np.all(np.isfinite(density.sum((1e-42 * Y).astype(np.float32))))
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(0, 1)], ids=["all columns", "one column"])
+def test_data_far_from_zero_are_answered_like_centered_ones(columns: slice) -> None:
+    """Seconds since 1970, say: what counts is the difference, nine digits below the numbers themselves."""
+    shift = np.zeros(4)
+    shift[columns] = 1.7e9
+    options = {"bandwidth": 2.0, "epsilon": ALMOST_EXACT, "n_features": 2_000, "random_state": 0, "insecure_seed": 0}
+    near, far = (PrivateKernelDensity(**options).fit(X + offset).kde(Y + offset) for offset in (0.0, shift))
+    np.testing.assert_allclose(far, near, atol=1e-4)
 
 
 def test_frames_in() -> None:
@@ -236,12 +261,18 @@ BAD = [
     (PrivateKernelDensity, {"epsilon": 1.0, "noise": "numpy"}, "noise is 'numpy': choose one of opendp, fast"),
     (PrivateKernelDensity, {"epsilon": 1.0, "kernel": "box"}, "kernel is 'box': choose one of gaussian"),
     (PrivateKernelDensity, {"epsilon": 1.0, "bandwidth": 0.0}, "bandwidth is 0.0"),
+    (PrivateKernelDensity, {"epsilon": 1.0, "bandwidth": 5e-324}, "bandwidth is 5e-324, and frequencies overflow"),
     (PrivateKernelDensity, {"epsilon": 1.0, "n_features": 0}, "n_features is 0"),
     (PrivateKernelDensity, {"epsilon": 700.0, "delta": 1e-9, "noise": "fast"}, "noise is 'fast', whose error costs"),
+    (PrivateKernelDensity, {"epsilon": 60.0, "noise": "fast"}, "noise is 'fast', whose error costs a delta of"),
+    (PrivateDistance, {"epsilon": 1e8, "noise": "fast", "bounds": (0, 1)}, "whose error costs a delta of"),
     (PrivateDistance, {"epsilon": 1.0}, "bounds is None: give .low, high."),
     (PrivateDistance, {"epsilon": 1.0, "bounds": "auto"}, "bounds is 'auto': give .low, high."),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (1.0, 1.0)}, "finite numbers with low < high"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0.0, float("inf"))}, "finite numbers with low < high"),
+    (PrivateDistance, {"epsilon": 1.0, "bounds": (-1.7e308, 1.7e308)}, "high - low must be from 1e-300 to 1e\\+300"),
+    (PrivateDistance, {"epsilon": 1.0, "bounds": (0.0, 1e-305)}, "high - low must be from 1e-300 to 1e\\+300"),
+    (PrivateDistance, {"epsilon": 1.0, "bounds": 1e-320, "metric": "l2"}, "bounds is 1e-320: give the radius"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": ([0.0, 0.0], 1.0)}, "two lists of 4, one a column"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": 2.0}, "give a pair"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": -2.0, "metric": "l2"}, "give the radius of a ball"),

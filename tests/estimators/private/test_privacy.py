@@ -16,8 +16,11 @@ from normkit.estimators import (
     PrivateSimilarityClassifier,
     load_private,
 )
+from normkit.estimators.private import density, release
+from normkit.estimators.private.bounds import as_ball, into_ball
 from normkit.estimators.private.calibration import gaussian_delta
 from normkit.estimators.private.noise import opendp_measurement
+from normkit.estimators.private.release import Sensitivity
 
 from .auditing import attack, released
 
@@ -59,11 +62,20 @@ def _inner_means(**options: Any) -> Any:
 ALL = (_density, _projected, _tree, _directions, _moments, _classes, _inner_means)
 
 
+EXTREME = (1.79e308, -1.79e308, 1e200, 1e-300, 5e-324)
+"""Finite numbers whose squares, sums or products are not."""
+
+
 def _neighbours(relation: str, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Two data sets of which one holds a row more, or has one row (and its label) exchanged for another."""
+    """Two data sets of which one holds a row more, or has one row (and its label) exchanged for another.
+
+    From seed 8 on that row holds an extreme number.
+    """
     rng = np.random.default_rng(seed)
     rows, labels = X.copy(), LABELS.copy()
     place = int(rng.integers(len(rows)))
+    if seed >= 8:
+        rows[place, : 1 + seed % 3] = EXTREME[seed - 8]
     if relation == "add_remove":
         return (rows, labels), (np.delete(rows, place, axis=0), np.delete(labels, place))
     other, changed = rows.copy(), labels.copy()
@@ -79,7 +91,7 @@ def test_one_row_moves_the_release_by_no_more_than_the_sensitivity(
     make: Make, delta: float, relation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farthest = 0.0
-    for seed in range(8):
+    for seed in range(8 + len(EXTREME)):
         one, two = _neighbours(relation, seed)
         found = [
             released(
@@ -96,6 +108,18 @@ def test_one_row_moves_the_release_by_no_more_than_the_sensitivity(
     assert farthest <= 1.0
     # trees and classes reach their bound or half of it; were it far from reach, noise would be wasted
     assert farthest > 0.3
+
+
+@pytest.mark.parametrize("bounds", [1e-180, (-1e-180, 1e-180), 1e180, (-1e180, 1e180), ([0.5e300, 0, 0], 1e300)])
+def test_rows_are_moved_into_balls_of_any_size(bounds: Any) -> None:
+    center, radius = as_ball(bounds, 3)
+    assert 0 < radius < np.inf
+    rows = np.vstack((X, *(np.full((1, 3), number) for number in EXTREME), 1e3 * radius * X[:3], [center]))
+    inside, outside = into_ball(rows, center, radius)
+    norm = np.linalg.norm(inside, axis=1)
+    assert np.all(norm <= 1 + 1e-15)
+    np.testing.assert_allclose(norm[outside], 1.0)
+    assert norm[-1] == 0
 
 
 @pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
@@ -289,3 +313,16 @@ def test_seeded_noise_says_that_it_is_not_private() -> None:
     assert "NOT PRIVATE" in repr(seeded)
     assert "NOT PRIVATE" not in repr(_density(epsilon=1.0))
     assert not seeded.fit(X).spend_.private
+
+
+def test_the_audits_see_a_broken_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look at what fitted objects hold, so neither missing noise nor a sensitivity too small escapes them."""
+    from normkit.papers import dp_similarity
+
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "add_noise", lambda values, *_: values)
+        for kind in dp_similarity.AUDITED:
+            assert dp_similarity._audit(150, kind, 1.0) > 1.0
+    with monkeypatch.context() as patch:
+        patch.setattr(density, "Sensitivity", lambda *a, **k: Sensitivity(*(each / 10 for each in a), **k))
+        assert dp_similarity._largest_move(3, np.random.RandomState(0)) > 5.0

@@ -1,13 +1,14 @@
 """Public bounds of private rows: a box, or a ball that rows are moved into."""
 
-import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 __all__ = ["as_ball", "as_box", "into_ball", "require_bounds"]
+
+_SMALLEST, _LARGEST = 1e-300, 1e300  # a width or radius beyond them would overflow where rows are divided by it
 
 
 def require_bounds(bounds: Any) -> None:
@@ -23,7 +24,7 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
     """Low and high of each of `dims` columns.
 
     Raises:
-        ValueError: no pair, not one number a column, or not low < high.
+        ValueError: no pair, not one number a column, not low < high, or a width outside 1e-300 to 1e300.
     """
     if _is_number(bounds) or len(bounds) != 2:
         raise ValueError(f"bounds is {bounds!r}: give a pair (low, high)")
@@ -33,6 +34,10 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
         raise ValueError(f"bounds is {bounds!r}: give two numbers, or two lists of {dims}, one a column") from None
     if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low < high)):
         raise ValueError(f"bounds is {bounds!r}: give finite numbers with low < high in each column")
+    with np.errstate(over="ignore"):
+        width = high - low
+    if np.any(width < _SMALLEST) or np.any(width > _LARGEST):
+        raise ValueError(f"bounds is {bounds!r}: high - low must be from {_SMALLEST:g} to {_LARGEST:g}")
     return low, high
 
 
@@ -40,21 +45,36 @@ def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
     """Centre and radius: of a ball about 0 from one number, of the ball around the box from a pair.
 
     Raises:
-        ValueError: the radius is not above 0, or as `as_box`.
+        ValueError: the radius is not from 1e-300 to 1e300, or as `as_box`.
     """
     if _is_number(bounds):
-        if not 0 < bounds < math.inf:
-            raise ValueError(f"bounds is {bounds}: give the radius of a ball, a finite number above 0")
+        if not _SMALLEST <= bounds <= _LARGEST:
+            raise ValueError(
+                f"bounds is {bounds}: give the radius of a ball, a finite number above 0 (from {_SMALLEST:g} to "
+                f"{_LARGEST:g})"
+            )
         return np.zeros(dims), float(bounds)
     low, high = as_box(bounds, dims)
-    return (low + high) / 2, float(np.linalg.norm((high - low) / 2))
+    half = high / 2 - low / 2
+    return low / 2 + high / 2, float(half.max() * np.linalg.norm(half / half.max()))
 
 
-def into_ball(X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float) -> Float[ndarray, "n d"]:
-    """Rows relative to `center`; those farther away than `radius` are moved onto the sphere."""
-    X = X - center
-    norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
-    return X * (radius / np.maximum(norm, radius))
+def into_ball(
+    X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float
+) -> tuple[Float[ndarray, "n d"], Bool[ndarray, "n"]]:
+    """(x − center)/radius of each row, moved onto the unit sphere where it is longer than 1, and which rows were.
+
+    Every row comes out with norm 1 at most, to rounding, whatever finite number is in it, and without a warning: each
+    is divided by its largest entry before anything is squared, and halves do not overflow where a difference does.
+    """
+    away = X / 2 - center / 2
+    largest = np.abs(away).max(axis=1, keepdims=True)
+    direction = away / np.where(largest > 0, largest, 1.0)
+    length = np.maximum(np.sqrt(np.square(direction).sum(axis=1, keepdims=True)), 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        relative = largest / (radius / 2)
+    outside = relative > 1 / length
+    return direction * np.where(outside, 1 / length, relative), outside[:, 0]
 
 
 def _is_number(bounds: Any) -> bool:

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from normkit.estimators.private.bounds import into_ball
 from normkit.estimators.private.density import check_kernel_parameters
 from normkit.estimators.private.features import FRACTION_BITS, KERNELS, draw_frequencies, draw_projection, feature_sums
 from normkit.estimators.private.queries import fourier_answers
@@ -139,13 +140,13 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         if self.n_projections is not None:
             self.projection_ = draw_projection(dims, self.n_projections, rng)
         dims = self.n_projections or dims
-        self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng) / self.bandwidth
+        self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng, self.bandwidth)
 
     def _sum(self, X: Float[ndarray, "n d"]) -> Int[ndarray, "features"]:
         if self.frequencies_ is not None:
             return feature_sums(X, self.frequencies_, self.projection_)
-        norm = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
-        return np.rint(X / np.maximum(norm, 1.0) * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
+        inside, _ = into_ball(X, np.zeros(X.shape[1]), 1.0)
+        return np.rint(inside * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
 
     def _release_classes(self, sums: Int[ndarray, "K features"], counts: list[int]) -> None:
         size, steps = sums.shape[1], 2**FRACTION_BITS

@@ -116,7 +116,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         if self.n_projections is not None:
             self.projection_ = draw_projection(X.shape[1], self.n_projections, rng)
         dims = self.n_projections or X.shape[1]
-        self.frequencies_ = draw_frequencies(self.kernel, dims, self.n_features, rng) / self.bandwidth
+        self.frequencies_ = draw_frequencies(self.kernel, dims, self.n_features, rng, self.bandwidth)
         sums = feature_sums(X, self.frequencies_, self.projection_)
         self._release_sums(sums, len(X))
         return self

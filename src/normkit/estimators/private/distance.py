@@ -121,8 +121,8 @@ class PrivateDistance(PrivateEstimator):
             self._fit_trees(X)
         else:
             self.center_, self.radius_ = as_ball(self.bounds, X.shape[1])
-            inside = into_ball(X, self.center_, self.radius_)
-            self._unreleased_outside = int(np.any(~np.isclose(inside, X - self.center_), axis=1).sum())
+            inside, outside = into_ball(X, self.center_, self.radius_)
+            self._unreleased_outside = int(outside.sum())
             self._fit_moments(inside) if self.metric == "sqeuclidean" else self._fit_trees(self._project(inside))
         self._prepare()
         return self
@@ -152,7 +152,7 @@ class PrivateDistance(PrivateEstimator):
             np.linalg.norm(self.directions_, axis=0), math.sqrt(2 * math.log(1e6 * max(2, self.n_projections)))
         )
         self.ranges_ = np.outer(longest * self.radius_, (-1.0, 1.0))
-        return rowwise_product(X, self.directions_)
+        return rowwise_product(X, self.directions_) * self.radius_
 
     def _fit_trees(self, X: Float[ndarray, "n trees"]) -> None:
         trees, public = X.shape[1], self.neighbours == "replace_one"
@@ -170,9 +170,9 @@ class PrivateDistance(PrivateEstimator):
         self.count_ = float(len(X)) if public else math.nan
 
     def _fit_moments(self, X: Float[ndarray, "n d"]) -> None:
-        steps, scaled = 2**FRACTION_BITS, X / self.radius_
-        squares = np.minimum(np.square(scaled).sum(axis=1), 1.0)
-        values = np.rint(np.column_stack((scaled, squares)) * steps).astype(np.int64).sum(axis=0)
+        steps = 2**FRACTION_BITS
+        squares = np.minimum(np.square(X).sum(axis=1), 1.0)
+        values = np.rint(np.column_stack((X, squares)) * steps).astype(np.int64).sum(axis=0)
         root = math.sqrt(X.shape[1])
         if self.neighbours == "replace_one":
             bound = Sensitivity(2 * root + 1, math.sqrt(5), size=len(values), touched=len(values), steps=steps)

@@ -59,7 +59,9 @@ def _thresholds(scale: float) -> list[int]:
     """⌊2⁶³/(1 + e^{2^j/scale})⌉ for each binary digit j, in decimal arithmetic."""
     with localcontext() as context:
         context.prec = 60
-        digits = (1 / (1 + (Decimal(2**j) / Decimal(scale)).exp()) for j in range(_digits(scale)))
+        # beyond e¹⁰⁰⁰ the threshold is 0 already, and more would overflow even in decimals
+        rates = (min(Decimal(2**j) / Decimal(scale), Decimal(1000)) for j in range(_digits(scale)))
+        digits = (1 / (1 + rate.exp()) for rate in rates)
         return [int((digit * 2**_BITS).to_integral_value()) for digit in digits]
 
 

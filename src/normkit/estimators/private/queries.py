@@ -23,8 +23,12 @@ def fourier_answers(
     projection: Float[ndarray, "d k"] | None = None,
     device: str = "cpu",
 ) -> Float[ndarray, "q sums"]:
-    """φ(y)ᵀ S_k / D for each query and each of K vectors of sums, in the dtype of Y (float32 or float64)."""
-    dtype = torch.float32 if Y.dtype == np.float32 else torch.float64
+    """φ(y)ᵀ S_k / D for each query and each of K vectors of sums, in the dtype of Y (float32 or float64).
+
+    A feature whose phase is beyond float64 is 0, as in the sums.
+    """
+    single = Y.dtype == np.float32 and np.abs(frequencies).max(initial=0.0) < np.finfo(np.float32).max
+    dtype = torch.float32 if single else torch.float64
     count = frequencies.shape[1]
     W, S = (torch.as_tensor(part, dtype=dtype, device=device) for part in (frequencies, sums / count))
     P = None if projection is None else torch.as_tensor(projection, dtype=dtype, device=device)
@@ -32,9 +36,13 @@ def fourier_answers(
     step = max(1, _BLOCK // count)
     with torch.inference_mode():
         for start in range(0, len(Y), step):
-            block = torch.from_numpy(np.ascontiguousarray(Y[start : start + step])).to(device)
-            phase = (block if P is None else block @ P) @ W
-            answers[start : start + step] = _answer(phase, S).cpu().numpy()
+            block = torch.from_numpy(np.ascontiguousarray(Y[start : start + step])).to(device, dtype)
+            rows = block if P is None else block @ P
+            answer = _answer(rows @ W, S)
+            lost = ~answer.isfinite().all(dim=1)
+            if lost.any():
+                answer[lost] = _finite_answer(rows[lost] @ W, S)
+            answers[start : start + step] = answer.cpu().numpy()
     return answers
 
 
@@ -44,3 +52,8 @@ def _answer(phase: Tensor, sums: Tensor) -> Tensor:
         return torch.cos(phase) @ cosine.T + phase.sin_() @ sine.T
     shift = torch.remainder(torch.atan2(sine, cosine), 2 * math.pi)
     return phase.sub_(shift).cos_() @ torch.hypot(cosine, sine).T
+
+
+def _finite_answer(phase: Tensor, sums: Tensor) -> Tensor:
+    features = torch.cat((torch.cos(phase), torch.sin(phase)), dim=1)
+    return features.nan_to_num(0.0) @ sums.T

@@ -22,6 +22,8 @@ __all__ = ["PrivateEstimator", "Sensitivity"]
 RELATIONS = ("add_remove", "replace_one")
 SOURCES = ("opendp", "fast")
 
+_FAST_DELTA = 1e-6  # the most that the fast sampler may add to a δ of 0
+
 
 class Sensitivity:
     """What one record changes in the released vector of `size` numbers: L1 and L2 bounds, in the unit of the numbers.
@@ -100,6 +102,11 @@ class PrivateEstimator(BaseEstimator):
             delta, rho = 0.0, float(self.epsilon) ** 2 / 2
             if source == "fast":
                 delta = (1 + math.exp(min(self.epsilon, 700.0))) * fast_noise.error("laplace", scale, sensitivity.size)
+                if not delta < _FAST_DELTA:
+                    raise ValueError(
+                        f"noise is 'fast', whose error costs a delta of {delta:.1g} at epsilon {self.epsilon:g}: use "
+                        "noise='opendp', whose samplers are exact"
+                    )
         else:
             scale, moved = _gaussian_scale(float(self.epsilon), float(self.delta), sensitivity, source), sensitivity.l2
             delta, rho = float(self.delta), moved**2 / (2 * scale**2)
