@@ -22,6 +22,7 @@ from normkit.estimators.private.spend import PrivacyWarning
 __all__ = ["PrivateSimilarityClassifier"]
 
 _COUNT_SHARE = 0.05  # what the counts of weighting="mean" cost the sums
+_COUNT_DEVIATIONS = 4  # of the counts' noise: fewer rows cannot be told from none
 
 
 class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
@@ -40,7 +41,8 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         n_features: D, the number of frequencies; not for "inner".
         n_projections: rows are first projected to so many dimensions; not for "inner".
         weighting: "sum", or "mean": the sum over the noisy number of rows in the class, whose release costs the sums
-            5 % more noise.
+            5 % more noise. Counts are taken as four deviations of their noise or more, and a class that has fewer
+            rows than that is predicted only where all have.
         classes: all labels that could occur. Without it they are read from y with a `PrivacyWarning`, for that a label
             occurs at all is then told without noise.
         neighbours, random_state, noise, mechanism, budget, insecure_seed, device: as `PrivateKernelDensity`.
@@ -150,14 +152,9 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
     def _release_classes(self, sums: Int[ndarray, "K features"], counts: list[int]) -> None:
         size, steps = sums.shape[1], 2**FRACTION_BITS
-        if self.frequencies_ is None:
-            l1, l2 = math.sqrt(size), 1.0
-        else:
-            l1, l2 = math.sqrt(2) * self.n_features, math.sqrt(self.n_features)
-        weight = 0.0
+        (l1, l2), weight = self._norms(size), 0.0
         if self.weighting == "mean":
-            largest = l2 * math.sqrt((1 + _COUNT_SHARE) ** 2 - 1) if self.delta > 0 else l1 * _COUNT_SHARE
-            weight = round(largest * steps) / steps
+            weight = self._count_weight(size, "gaussian" if self.delta > 0 else "laplace")
             sums = np.column_stack((sums, [count * round(weight * steps) for count in counts]))
         hit = 2 if self.neighbours == "replace_one" else 1
         bound = Sensitivity(
@@ -166,6 +163,23 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         released = self._release(sums.ravel(), bound).reshape(sums.shape)
         self.sums_ = released[:, :size]
         self.counts_ = released[:, size] / weight if weight else None
+
+    def _norms(self, size: int) -> tuple[float, float]:
+        """L1 and L2 of what one row adds to the sums of its class."""
+        if self.similarity == "inner":
+            return math.sqrt(size), 1.0
+        return math.sqrt(2) * (size / 2), math.sqrt(size / 2)
+
+    def _count_weight(self, size: int, mechanism: str) -> float:
+        """The counts are released as a multiple of themselves, so that one scale of noise fits the whole vector."""
+        (l1, l2), steps = self._norms(size), 2**FRACTION_BITS
+        largest = l2 * math.sqrt((1 + _COUNT_SHARE) ** 2 - 1) if mechanism == "gaussian" else l1 * _COUNT_SHARE
+        return round(largest * steps) / steps
+
+    def _count_floor(self) -> float:
+        """The number of rows below which a class cannot be told from an empty one."""
+        weight = self._count_weight(self.sums_.shape[1], self.spend_.mechanism)
+        return max(1.0, _COUNT_DEVIATIONS * math.sqrt(self.noise_variance_) / weight)
 
     def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
         """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
@@ -176,12 +190,16 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
             sums = (Y / np.maximum(norm, 1.0)) @ self.sums_.T.astype(Y.dtype)
         else:
             sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
-        return sums if self.counts_ is None else sums / np.maximum(self.counts_, 1.0).astype(sums.dtype)
+        return sums if self.counts_ is None else sums / np.maximum(self.counts_, self._count_floor()).astype(sums.dtype)
 
     def predict(self, Y: Any) -> Any:
         """The label of the largest similarity for each query, shape (q,)."""
-        most_similar = self.similarity_sums(Y).argmax(axis=1)
-        return self.classes_[most_similar]
+        similarity = self.similarity_sums(Y)
+        if self.counts_ is not None:
+            # the mean of next to no rows is noise; where no class has enough of them, all are ranked
+            enough = self.counts_ >= self._count_floor()
+            similarity[:, ~enough & np.any(enough)] = -np.inf
+        return self.classes_[similarity.argmax(axis=1)]
 
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
