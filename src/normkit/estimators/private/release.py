@@ -81,15 +81,33 @@ class PrivateEstimator(BaseEstimator):
             raise ValueError("delta is 0, and gaussian is not pure: give a delta above 0, or mechanism='laplace'")
         if self.noise not in (None, *SOURCES):
             raise ValueError(f"noise is {self.noise!r}: choose one of {', '.join(SOURCES)}")
-        if self.budget is not None:
-            self.budget.check(self.epsilon, self.delta)
         before = getattr(self, "spend_", None)
-        if before is not None and before.private and self.budget is None:
+        if self.budget is not None:
+            self._check_against(self.budget)
+        elif before is not None and before.private:
             raise PrivacyBudgetError(
                 f"this object has released once (epsilon {before.epsilon:g}, delta {before.delta:g}), and a second "
                 "release from the same data adds to that: give both a budget=PrivacyBudget(epsilon, delta), or fit a "
                 "new object to other data"
             )
+
+    def _check_against(self, budget: Any) -> None:
+        if not isinstance(budget, PrivacyBudget):
+            raise ValueError(f"budget is {budget!r}: give a PrivacyBudget(epsilon, delta)")
+        if self.noise == "fast" and self.insecure_seed is None and self.delta == 0 and budget.delta == 0:
+            raise ValueError(
+                "noise is 'fast', whose error counts in delta, and the budget's delta is 0: give the budget a delta, "
+                "or use noise='opendp'"
+            )
+        owed = self._uncounted(budget)
+        more = (owed.epsilon, owed.delta) if owed else (0.0, 0.0)
+        budget.check(self.epsilon + more[0], self.delta + more[1])
+
+    def _uncounted(self, budget: PrivacyBudget) -> PrivacySpend | None:
+        """The object's last release, where the budget has not counted it: it was given to the object later."""
+        before: PrivacySpend | None = getattr(self, "spend_", None)
+        counted = before is None or not before.private or any(spend is before for spend in budget.spends)
+        return None if counted else before
 
     def _release(self, values: Int[ndarray, "size"], sensitivity: Sensitivity) -> Float[ndarray, "size"]:
         """`values` (in steps) with noise, in the unit of the released numbers; sets `spend_` and `noise_variance_`."""
@@ -121,6 +139,8 @@ class PrivateEstimator(BaseEstimator):
             source=source,
         )
         if self.budget is not None:
+            if owed := self._uncounted(self.budget):
+                self.budget.charge(owed)
             self.budget.charge(spend)
         self.spend_ = spend
         self.noise_variance_ = noise_variance(mechanism, scale) / sensitivity.steps**2
@@ -188,7 +208,9 @@ class PrivateEstimator(BaseEstimator):
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
-        return text if self.insecure_seed is None else f"{text}  # NOT PRIVATE: insecure_seed"
+        released = getattr(self, "spend_", None)
+        private = self.insecure_seed is None and (released is None or released.private)
+        return text if private else f"{text}  # NOT PRIVATE: insecure_seed"
 
 
 def _laplace_scale(epsilon: float, sensitivity: int, source: str) -> float:

@@ -1,6 +1,7 @@
 """What a release has spent, and a budget that several releases of the same data cannot exceed."""
 
 import math
+import os
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Never
@@ -67,7 +68,7 @@ class PrivacyBudget:
             raise ValueError(f"delta is {delta}: give a number in [0, 1)")
         self.epsilon, self.delta = float(epsilon), float(delta)
         self._spends: list[PrivacySpend] = []
-        self._lock = Lock()
+        self._lock, self._process = Lock(), os.getpid()
 
     @property
     def spends(self) -> tuple[PrivacySpend, ...]:
@@ -85,6 +86,12 @@ class PrivacyBudget:
         Raises:
             PrivacyBudgetError: what is left is less than `epsilon` or `delta`.
         """
+        if not (epsilon >= 0 and delta >= 0):
+            raise ValueError(f"a release costs no less than nothing, got epsilon {epsilon} and delta {delta}")
+        if os.getpid() != self._process:
+            raise PrivacyBudgetError(
+                "this budget was made in another process, whose releases it cannot see: fit in the process that made it"
+            )
         all_epsilon = math.fsum((*(s.epsilon for s in self._spends), epsilon))
         all_delta = math.fsum((*(s.delta for s in self._spends), delta))
         # ten releases of a tenth each may differ from the whole by a rounding, not by more

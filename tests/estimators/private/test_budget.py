@@ -1,0 +1,52 @@
+"""Budgets count every release of an object, refuse what is no release, and know the process that they count in."""
+
+import os
+
+import numpy as np
+import pytest
+
+from normkit.estimators import PrivacyBudget, PrivacyBudgetError, PrivateKernelDensity
+
+X = np.random.default_rng(0).normal(size=(50, 2))
+
+
+def _density(**options: object) -> PrivateKernelDensity:
+    return PrivateKernelDensity(epsilon=1.0, n_features=8, **options)
+
+
+def test_a_budget_that_is_given_late_counts_the_release_before_it() -> None:
+    budget = PrivacyBudget(2.5)
+    density = _density().fit(X).set_params(budget=budget).fit(X)
+    assert budget.spent == (2.0, 0.0)
+    with pytest.raises(PrivacyBudgetError, match="ask for less"):
+        density.fit(X)
+    with pytest.raises(PrivacyBudgetError, match="costs epsilon 2"):
+        _density().fit(X).set_params(budget=PrivacyBudget(1.0)).fit(X)
+
+
+def test_the_fast_sampler_and_a_pure_budget_are_told_apart_before_a_row_is_read() -> None:
+    with pytest.raises(ValueError, match="give the budget a delta"):
+        _density(noise="fast", budget=PrivacyBudget(5.0)).fit(X)
+    budget = PrivacyBudget(5.0, 1e-6)
+    _density(noise="fast", budget=budget).fit(X)
+    assert budget.spent[0] == 1.0
+
+
+def test_what_is_no_budget_and_no_cost_is_refused() -> None:
+    with pytest.raises(ValueError, match="give a PrivacyBudget"):
+        _density(budget=1.0).fit(X)
+    with pytest.raises(ValueError, match="no less than nothing"):
+        PrivacyBudget(1.0).check(-1.0)
+
+
+def test_a_budget_counts_in_the_process_that_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = PrivacyBudget(1.0)
+    own = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: own + 1)
+    with pytest.raises(PrivacyBudgetError, match="another process"):
+        budget.check(0.1)
+
+
+def test_what_was_released_without_privacy_says_so_whatever_is_set_later() -> None:
+    density = _density(insecure_seed=0).fit(X)
+    assert "NOT PRIVATE" in repr(density.set_params(insecure_seed=None))
