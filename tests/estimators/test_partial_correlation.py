@@ -396,7 +396,7 @@ def test_pictures() -> None:
     strengths = np.sort(np.abs(partial_correlation(table(30, 70)))[np.triu_indices(70, 1)])
     cutoff = float(strengths[-12])
     wide = PartialCorrelation(cutoff=cutoff).fit(table(30, 70))
-    edges = wide.edges(0.0)
+    edges = wide.edges(cutoff)
     named = {*edges["part"], *edges["other"]}
     assert 2 <= len(named) < 60
     assert {label.get_text() for label in wide.heat_map().get_xticklabels()} == named
