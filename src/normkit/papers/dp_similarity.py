@@ -229,7 +229,7 @@ def privacy(ctx: Context) -> list[dict[str, Any]]:
     X = rng.normal(size=(30, 2))
     row: dict[str, Any] = {"audited": {}, "moved": _largest_move(ctx.pick(smoke=3, embedded=300), rng)}
     for kind in AUDITED:
-        for noise in (1.0, 0.25):
+        for noise in (1.0, 0.5):
             row["audited"][f"{kind}, noise {noise}"] = _audit(ctx.pick(smoke=60, embedded=2_000), kind, noise)
     fitted = pickle.dumps(PrivateKernelDensity(epsilon=1.0).fit(X))
     row["rows_in_pickle"] = sum(value.tobytes() in fitted for value in X.ravel())
@@ -366,9 +366,9 @@ def _judge_privacy(runs: Records, claim: Ledger) -> None:
     claim("largest change by one row, over the sensitivity", runs.largest("moved"), at_most=1 + 1e-4, source=source)
     audited = runs.values("audited")
     for kind in AUDITED:
-        whole, quarter = (max(each[f"{kind}, noise {noise}"] for each in audited) for noise in (1.0, 0.25))
+        whole, half = (max(each[f"{kind}, noise {noise}"] for each in audited) for noise in (1.0, 0.5))
         claim(f"ε that an attacker proves, of {kind} released at ε = 1", whole, at_most=1, source=source)
-        claim(f"the same of {kind} with a quarter of the noise, to be caught", quarter, at_least=1, source=source)
+        claim(f"the same of {kind} with half the noise, to be caught", half, at_least=1, source=source)
     claim("numbers of the rows found in a pickle", sum(runs.values("rows_in_pickle")), equals=0, source=source)
 
 
