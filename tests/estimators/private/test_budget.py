@@ -50,3 +50,16 @@ def test_a_budget_counts_in_the_process_that_made_it(monkeypatch: pytest.MonkeyP
 def test_what_was_released_without_privacy_says_so_whatever_is_set_later() -> None:
     density = _density(insecure_seed=0).fit(X)
     assert "NOT PRIVATE" in repr(density.set_params(insecure_seed=None))
+
+
+def test_a_refused_fit_leaves_what_was_released() -> None:
+    budget = PrivacyBudget(1.0)
+    density = PrivateKernelDensity(epsilon=1.0, n_features=8, budget=budget).fit(X)
+    before, kept = density.sum(X[:3]), density.frequencies_
+    density.set_params(noise="fast", budget=PrivacyBudget(100.0, 1e-30))
+    with pytest.raises(ValueError, match=r"delta|budget"):
+        density.fit(X)
+    assert density.frequencies_ is kept
+    np.testing.assert_array_equal(density.sum(X[:3]), before)
+    with pytest.raises(ValueError, match="NaN"):
+        PrivateKernelDensity(epsilon=1.0).fit(X * np.nan)

@@ -16,7 +16,7 @@ from normkit.estimators.private.bounds import into_ball
 from normkit.estimators.private.density import check_kernel_parameters
 from normkit.estimators.private.features import FRACTION_BITS, KERNELS, draw_frequencies, draw_projection, feature_sums
 from normkit.estimators.private.queries import fourier_answers
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity
+from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
 from normkit.estimators.private.spend import PrivacyWarning
 
 __all__ = ["PrivateSimilarityClassifier"]
@@ -99,6 +99,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         self.insecure_seed = insecure_seed
         self.device = device
 
+    @whole_or_nothing
     def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
         """Release the noisy sums of each class's rows and forget them; X has shape (n, d), y (n,)."""
         self._check_budget()

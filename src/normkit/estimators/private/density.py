@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from normkit.estimators.private.features import FRACTION_BITS, draw_frequencies, draw_projection, feature_sums
 from normkit.estimators.private.queries import fourier_answers
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity
+from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
 
 __all__ = ["PrivateKernelDensity", "check_kernel_parameters"]
 
@@ -106,6 +106,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         self.insecure_seed = insecure_seed
         self.device = device
 
+    @whole_or_nothing
     def fit(self, X: Any, y: Any = None) -> "PrivateKernelDensity":
         """Release the noisy sums of the rows X, shape (n, d), and forget them."""
         self._check_budget()

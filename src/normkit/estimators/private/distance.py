@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from normkit.estimators.private import tree
 from normkit.estimators.private.bounds import as_ball, as_box, into_ball, require_bounds
 from normkit.estimators.private.features import FRACTION_BITS, rowwise_product
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity
+from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
 
 __all__ = ["PrivateDistance"]
 
@@ -108,6 +108,7 @@ class PrivateDistance(PrivateEstimator):
         self.budget = budget
         self.insecure_seed = insecure_seed
 
+    @whole_or_nothing
     def fit(self, X: Any, y: Any = None) -> "PrivateDistance":
         """Release the noisy structure of the rows X, shape (n, d), and forget them."""
         self._check_budget()

@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +19,9 @@ from normkit.estimators.private.calibration import concentrated_sigma, gaussian_
 from normkit.estimators.private.noise import add_noise, noise_variance, opendp_measurement
 from normkit.estimators.private.spend import PrivacyBudget, PrivacyBudgetError, PrivacySpend
 
-__all__ = ["PrivateEstimator", "Sensitivity"]
+__all__ = ["PrivateEstimator", "Sensitivity", "whole_or_nothing"]
+
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 RELATIONS = ("add_remove", "replace_one")
 SOURCES = ("opendp", "fast")
@@ -36,6 +40,22 @@ class Sensitivity:
         self.l1 = math.ceil(l1 * steps + touched)
         self.l2 = float(l2 * steps) + math.sqrt(touched)
         self.size, self.steps = size, steps
+
+
+def whole_or_nothing(fit: Fit) -> Fit:
+    """A `fit` that leaves the object as it was where it raises: no new public parts stand beside old noisy sums."""
+
+    @wraps(fit)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast("Fit", guarded)
 
 
 class PrivateEstimator(BaseEstimator):
