@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,6 +18,7 @@ from normkit.estimators.private.density import check_kernel_parameters
 from normkit.estimators.private.features import FRACTION_BITS, KERNELS, draw_frequencies, draw_projection, feature_sums
 from normkit.estimators.private.queries import fourier_answers
 from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
+from normkit.estimators.private.rows import row_blocks
 from normkit.estimators.private.spend import PrivacyWarning
 
 __all__ = ["PrivateSimilarityClassifier"]
@@ -101,19 +103,19 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
-        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), y (n,)."""
+        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), dense or CSR, y (n,)."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
         if self.similarity not in ("inner", *KERNELS):
             raise ValueError(f"similarity is {self.similarity!r}: choose one of inner, {', '.join(KERNELS)}")
         if self.weighting not in ("sum", "mean"):
             raise ValueError(f"weighting is {self.weighting!r}: choose sum or mean")
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         label = self._labels(y)
         self._draw_public(X.shape[1])
         rows = [X[label == each] for each in range(len(self.classes_))]
-        self._release_classes(np.stack([self._sum(part) for part in rows]), [len(part) for part in rows])
+        self._release_classes(np.stack([self._sum(part) for part in rows]), [part.shape[0] for part in rows])
         return self
 
     def _labels(self, y: Any) -> Int[ndarray, "n"]:
@@ -145,11 +147,14 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         dims = self.n_projections or dims
         self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng, self.bandwidth)
 
-    def _sum(self, X: Float[ndarray, "n d"]) -> Int[ndarray, "features"]:
+    def _sum(self, X: Any) -> Int[ndarray, "features"]:
         if self.frequencies_ is not None:
             return feature_sums(X, self.frequencies_, self.projection_)
-        inside, _ = into_ball(X, np.zeros(X.shape[1]), 1.0)
-        return np.rint(inside * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
+        total = np.zeros(X.shape[1], dtype=np.int64)
+        for _, rows in row_blocks(X, X.shape[1]):
+            inside, _ = into_ball(rows, np.zeros(X.shape[1]), 1.0)
+            total += np.rint(inside * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
+        return total
 
     def _release_classes(self, sums: Int[ndarray, "K features"], counts: list[int]) -> None:
         size, steps = sums.shape[1], 2**FRACTION_BITS
@@ -185,10 +190,12 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
         """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if self.frequencies_ is None:
-            norm = np.sqrt(np.square(Y).sum(axis=1, keepdims=True))
-            sums = (Y / np.maximum(norm, 1.0)) @ self.sums_.T.astype(Y.dtype)
+            each = self.sums_.T.astype(Y.dtype)
+            sums = np.concatenate(
+                [(rows / np.maximum(row_norms(rows), 1.0)[:, None]) @ each for _, rows in row_blocks(Y, Y.shape[1])]
+            )
         else:
             sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
         return sums if self.counts_ is None else sums / np.maximum(self.counts_, self._count_floor()).astype(sums.dtype)
@@ -205,10 +212,16 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         if self.frequencies_ is not None:
-            return np.full(len(Y), math.sqrt(self.noise_variance_ / self.n_features))
-        return np.minimum(np.sqrt(np.square(Y).sum(axis=1)), 1.0) * math.sqrt(self.noise_variance_)
+            return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.n_features))
+        return np.minimum(row_norms(Y), 1.0) * math.sqrt(self.noise_variance_)
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_",) if self.counts_ is None else ("sums_", "counts_")

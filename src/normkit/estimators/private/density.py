@@ -108,10 +108,10 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any = None) -> "PrivateKernelDensity":
-        """Release the noisy sums of the rows X, shape (n, d), and forget them."""
+        """Release the noisy sums of the rows X, shape (n, d), dense or CSR, and forget them."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
-        X = validate_data(self, X, dtype=np.float64)
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64)
         rng = check_random_state(self.random_state)
         self.projection_ = None
         if self.n_projections is not None:
@@ -119,7 +119,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         dims = self.n_projections or X.shape[1]
         self.frequencies_ = draw_frequencies(self.kernel, dims, self.n_features, rng, self.bandwidth)
         sums = feature_sums(X, self.frequencies_, self.projection_)
-        self._release_sums(sums, len(X))
+        self._release_sums(sums, X.shape[0])
         return self
 
     def _release_sums(self, sums: Any, rows: int) -> None:
@@ -151,7 +151,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def sum(self, Y: Any) -> Float[ndarray, "q"]:
         """Σ_x f((x − y)/bandwidth) for each query, shape (q,), in the dtype of Y (float32 or float64)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         return fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)[:, 0]
 
     def kde(self, Y: Any) -> Float[ndarray, "q"]:
@@ -170,12 +170,18 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each answer of `sum`: σ/√D for every query, as ‖φ(y)‖² = D."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
-        return np.full(len(Y), math.sqrt(self.noise_variance_ / self.n_features))
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.n_features))
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
         """The same as `noise_std`."""
         return self.noise_std(Y)
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_", "count_")

@@ -15,6 +15,9 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.sparse import csr_array, csr_matrix
+
+from normkit.estimators.private.rows import row_blocks
 
 __all__ = [
     "FRACTION_BITS",
@@ -32,7 +35,6 @@ KERNELS = ("gaussian", "exponential", "laplacian", "cauchy", "inv_l2", "inv_l1")
 FRACTION_BITS = 20
 """Released numbers are whole multiples of 2⁻²⁰."""
 
-_BLOCK = 2**22  # features held at once
 _PARTS = 3  # of a number in an exact product
 
 
@@ -83,7 +85,7 @@ def fourier_features(X: Float[ndarray, "n d"], frequencies: Float[ndarray, "d D"
 
 
 def feature_sums(
-    X: Float[ndarray, "n d"],
+    X: Float[ndarray, "n d"] | csr_array | csr_matrix,
     frequencies: Float[ndarray, "k D"],
     projection: Float[ndarray, "d k"] | None = None,
 ) -> Int[ndarray, "2*D"]:
@@ -93,13 +95,12 @@ def feature_sums(
     else is in it, changes nothing. A feature whose phase is beyond float64 counts as 0, which only shortens φ(x); the
     row must not make a warning either, for that would tell of it.
     """
-    total = np.zeros(2 * frequencies.shape[1], dtype=np.int64)
-    rows = max(1, _BLOCK // max(1, frequencies.shape[1]))
-    for start in range(0, len(X), rows):
-        phase, finite = _phases(X[start : start + rows], frequencies, projection)
+    width = frequencies.shape[1]
+    total = np.zeros(2 * width, dtype=np.int64)
+    for _, rows in row_blocks(X, width):
+        phase, finite = _phases(rows, frequencies, projection)
         for part, function in enumerate((np.cos, np.sin)):
             steps = np.rint(function(phase) * 2.0**FRACTION_BITS) * finite
-            width = frequencies.shape[1]
             total[part * width : (part + 1) * width] += steps.sum(axis=0).astype(np.int64)
     return total
 
