@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from normkit.estimators._parameters import check_device
+
 __all__ = ["as_backend", "as_numpy", "namespace"]
 
 Array = Any
@@ -23,10 +25,10 @@ def as_backend(array: np.ndarray, backend: str, device: Any = None) -> Array:
     """The array for `backend`: itself, or a float64 tensor on `device`.
 
     Raises:
-        ValueError: an unknown backend, or a device for numpy.
+        ValueError: an unknown backend or device, or a device for numpy.
     """
     if backend == "torch":
-        return torch.as_tensor(array, dtype=torch.float64, device=device)
+        return torch.as_tensor(array, dtype=torch.float64, device=None if device is None else check_device(device))
     if backend != "numpy":
         raise ValueError(f'backend is {backend!r}: it must be "numpy" or "torch"')
     if device is not None:
