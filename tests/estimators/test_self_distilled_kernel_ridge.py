@@ -179,6 +179,7 @@ def test_rounds_shrink_small_directions_more(alpha: float) -> None:
         close(1 / model.effective_ridge_, [1 / 0.1] + [alpha / 0.1] * 39)
 
 
+@pytest.mark.filterwarnings("ignore:nothing was distilled")
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), alpha=st.floats(-2, 2), clip=st.booleans())
 def test_no_alpha_is_better_than_the_best(seed: int, alpha: float, clip: bool) -> None:
@@ -249,6 +250,41 @@ def test_as_many_rounds_as_are_worth_it() -> None:
     close(best.val_losses_, every[: best.n_rounds_])
     split = fitted(alpha="optimal", n_rounds="best")
     assert len(split.alphas_) == len(split.val_losses_) == split.n_rounds_ == len(rounds(split))
+
+
+NOTHING = "nothing was distilled: the fit is plain kernel ridge regression with lam"
+
+
+@pytest.mark.parametrize("rounds_", [5, "best"])
+def test_a_ridge_that_shrinks_too_much_already_is_said(rounds_: Any) -> None:
+    exact = np.sin(X.sum(axis=1))
+    with pytest.warns(
+        UserWarning, match=rf"{NOTHING}=3.*validation data want less.*round 2 is \d+\.\d+, beyond 1.*smaller"
+    ):
+        model = fitted(y=exact, lam=3.0, alpha="optimal", n_rounds=rounds_)
+    assert model.distilled_ is False
+    close(model.predict(X_NEW), KernelRidge(alpha=3.0, kernel="rbf", gamma=0.4).fit(X, exact).predict(X_NEW))
+
+
+def test_a_fit_that_meets_its_targets_is_said() -> None:
+    with pytest.warns(UserWarning, match=rf"{NOTHING}=1e-09.*meets its targets so closely.*larger lam"):
+        assert not fitted(gamma=50.0, lam=1e-9, alpha="optimal", held=HELD).distilled_
+
+
+def test_a_round_that_gains_nothing_is_said() -> None:
+    draw = np.random.default_rng(2)
+    x = draw.normal(size=(25, 2))
+    y = np.sin(2 * x[:, 0]) + 0.4 * draw.normal(size=25)
+    with pytest.warns(UserWarning, match=rf"{NOTHING}=0.3.*alpha of 0.99.* no smaller validation loss than round 1"):
+        model = fitted(x, y, lam=0.3, alpha="optimal", n_rounds="best", validation_fraction="loo")
+    assert not model.distilled_
+
+
+def test_what_was_asked_for_is_no_warning() -> None:
+    for options in ({"alpha": 1.0}, {"alpha": 1.0, "n_rounds": "inf"}, {"alpha": "optimal", "n_rounds": 1}):
+        assert fitted(**options).distilled_ is False
+    assert fitted(n_rounds="inf").distilled_ is fitted().distilled_ is True
+    assert fitted(lam=3.0, alpha="optimal", clip=False).distilled_  # an alpha above 1 is another fit
 
 
 def test_it_can_be_pickled_and_fitted_again_otherwise() -> None:

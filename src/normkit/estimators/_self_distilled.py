@@ -1,6 +1,7 @@
 """What the self-distilled regressor and classifier share: parameters, the fit to targets, the rounds' predictions."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -97,6 +98,28 @@ class SelfDistilled(BaseEstimator):
         self.degrees_of_freedom_ = None if learned.shrinkage is None else learned.shrinkage.sum(axis=1)
         with np.errstate(divide="ignore"):
             self.effective_ridge_ = np.where(learned.alphas > 0, self.lam / np.maximum(learned.alphas, 0), np.inf)
+        self.distilled_ = bool((learned.alphas[0 if self.n_rounds == "inf" else 1 :] != 1).any())
+        if learned.wanted and not self.distilled_:
+            warnings.warn(self._nothing(learned.wanted), UserWarning, stacklevel=3)
+
+    def _nothing(self, wanted: tuple[float, ...]) -> str:
+        """Why the α that were found distil nothing."""
+        said = f"nothing was distilled: the fit is plain kernel ridge regression with lam={self.lam:g}. "
+        if wanted[0] > 1:
+            return said + (
+                f"A round can only shrink more, and the validation data want less: the best alpha of round 2 is "
+                f"{wanted[0]:.3g}, beyond 1. Either the targets have little noise, or lam and gamma shrink too much "
+                "already (are X and y standardized?): try a smaller lam"
+            )
+        if wanted[0] == 1:
+            return said + (
+                "The first round meets its targets so closely that a fit to its own values is the same fit: "
+                "try a larger lam, or a gamma that lets samples see each other"
+            )
+        return said + (
+            f"Round 2, with its best alpha of {wanted[0]:.3g}, has no smaller validation loss than round 1: "
+            "what lam shrinks is about right already"
+        )
 
     def _values(self, X: Any, coefficients: Array) -> Array:
         """f(x) for coefficients (rounds, n, c): (rounds, n_samples, c), the kernel of each block of rows taken once."""
