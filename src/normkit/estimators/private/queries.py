@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-__all__ = ["fourier_answers"]
+__all__ = ["fourier_answers", "fourier_errors"]
 
 _BLOCK = 2**22  # features held at once; a block is then a few tens of megabytes
 
@@ -44,6 +44,29 @@ def fourier_answers(
                 answer[lost] = _finite_answer(rows[lost] @ W, S)
             answers[start : start + step] = answer.cpu().numpy()
     return answers
+
+
+def fourier_errors(
+    Y: Float[ndarray, "q d"],
+    frequencies: Float[ndarray, "k D"],
+    sums: Float[ndarray, "sums 2*D"],
+    projection: Float[ndarray, "d k"] | None = None,
+    device: str = "cpu",
+) -> Float[ndarray, "q sums"]:
+    """Standard error of each of `fourier_answers`, as the mean of D independent a_j = C_j cos θ_j + S_j sin θ_j.
+
+    With 2 cos² = 1 + cos 2θ, the mean of a_j² is an answer too, at twice the frequencies:
+    a_j² = (C_j² + S_j²)/2 + cos 2θ_j (C_j² − S_j²)/2 + sin 2θ_j C_j S_j. Infinite for a single frequency.
+    """
+    count = frequencies.shape[1]
+    if count < 2:
+        return np.full((len(Y), len(sums)), np.inf)
+    cosine, sine = np.split(sums, 2, axis=1)
+    doubled = np.concatenate(((cosine**2 - sine**2) / 2, cosine * sine), axis=1)
+    level = (cosine**2 + sine**2).mean(axis=1) / 2
+    squares = level + fourier_answers(Y, 2 * frequencies, doubled, projection, device)
+    mean = fourier_answers(Y, frequencies, sums, projection, device)
+    return np.sqrt(np.maximum(squares - mean**2, 0.0) / (count - 1))
 
 
 def _answer(phase: Tensor, sums: Tensor) -> Tensor:
