@@ -26,6 +26,7 @@ __all__ = [
     "draw_projection",
     "feature_sums",
     "fourier_features",
+    "grouped_feature_sums",
     "rowwise_product",
 ]
 
@@ -89,19 +90,36 @@ def feature_sums(
     frequencies: Float[ndarray, "k D"],
     projection: Float[ndarray, "d k"] | None = None,
 ) -> Int[ndarray, "2*D"]:
-    """Σ_x φ(x) in whole multiples of 2⁻²⁰: each entry of each row is rounded, then integers are added.
+    """Σ_x φ(x) in whole multiples of 2⁻²⁰, as `grouped_feature_sums` of one group."""
+    return grouped_feature_sums(X, np.zeros(X.shape[0], dtype=np.int64), 1, frequencies, projection)[0]
+
+
+def grouped_feature_sums(
+    X: Float[ndarray, "n d"] | csr_array | csr_matrix,
+    group: Int[ndarray, "n"],
+    n_groups: int,
+    frequencies: Float[ndarray, "k D"],
+    projection: Float[ndarray, "d k"] | None = None,
+) -> Int[ndarray, "n_groups 2*D"]:
+    """Σ_{x in group} φ(x) in whole multiples of 2⁻²⁰: each entry of each row is rounded, then integers are added.
 
     Rounding moves a row by half a step an entry, which the sensitivity must allow for; the order of the sum, and what
     else is in it, changes nothing. A feature whose phase is beyond float64 counts as 0, which only shortens φ(x); the
     row must not make a warning either, for that would tell of it.
     """
     width = frequencies.shape[1]
-    total = np.zeros(2 * width, dtype=np.int64)
-    for _, rows in row_blocks(X, width):
+    total = np.zeros((n_groups, 2 * width), dtype=np.int64)
+    for place, rows in row_blocks(X, max(width, n_groups)):
         phase, finite = _phases(rows, frequencies, projection)
+        member = (group[place] == np.arange(n_groups)[:, None]).astype(np.float64)
         for part, function in enumerate((np.cos, np.sin)):
-            steps = np.rint(function(phase) * 2.0**FRACTION_BITS) * finite
-            total[part * width : (part + 1) * width] += steps.sum(axis=0).astype(np.int64)
+            steps = function(phase)
+            steps *= 2.0**FRACTION_BITS
+            np.rint(steps, out=steps)
+            if not finite.all():
+                steps *= finite
+            # sums of integers below 2⁵³, so any order of adding gives the same
+            total[:, part * width : (part + 1) * width] += (member @ steps).astype(np.int64)
     return total
 
 

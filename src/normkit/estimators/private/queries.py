@@ -14,7 +14,7 @@ from torch import Tensor
 
 from normkit.estimators.private.rows import row_blocks
 
-__all__ = ["fourier_answers"]
+__all__ = ["fourier_answers", "fourier_errors"]
 
 
 def fourier_answers(
@@ -44,6 +44,29 @@ def fourier_answers(
                 answer[lost] = _finite_answer(rows[lost] @ W, S)
             answers[place] = answer.cpu().numpy()
     return answers
+
+
+def fourier_errors(
+    Y: Float[ndarray, "q d"] | csr_array | csr_matrix,
+    frequencies: Float[ndarray, "k D"],
+    sums: Float[ndarray, "sums 2*D"],
+    projection: Float[ndarray, "d k"] | None = None,
+    device: str = "cpu",
+) -> Float[ndarray, "q sums"]:
+    """Standard error of each of `fourier_answers`, as the mean of D independent a_j = C_j cos θ_j + S_j sin θ_j.
+
+    With 2 cos² = 1 + cos 2θ, the mean of a_j² is an answer too, at twice the frequencies:
+    a_j² = (C_j² + S_j²)/2 + cos 2θ_j (C_j² − S_j²)/2 + sin 2θ_j C_j S_j. Infinite for a single frequency.
+    """
+    count = frequencies.shape[1]
+    if count < 2:
+        return np.full((Y.shape[0], len(sums)), np.inf)
+    cosine, sine = np.split(sums, 2, axis=1)
+    doubled = np.concatenate(((cosine**2 - sine**2) / 2, cosine * sine), axis=1)
+    level = (cosine**2 + sine**2).mean(axis=1) / 2
+    squares = level + fourier_answers(Y, 2 * frequencies, doubled, projection, device)
+    mean = fourier_answers(Y, frequencies, sums, projection, device)
+    return np.sqrt(np.maximum(squares - mean**2, 0.0) / (count - 1))
 
 
 def _answer(phase: Tensor, sums: Tensor) -> Tensor:
