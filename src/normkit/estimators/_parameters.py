@@ -26,7 +26,7 @@ _SEEDS = 2**32
 """How many there are for numpy's `RandomState`."""
 
 
-def check(name: str, value: Any, is_right: bool, wanted: str) -> None:
+def check(name: str, value: Any, is_right: bool | np.bool_, wanted: str) -> None:
     """Raise ValueError unless it is right."""
     if not is_right:
         raise ValueError(f"{name} is {_shown(value)}: it must be {wanted}")
