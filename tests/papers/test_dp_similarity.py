@@ -148,7 +148,7 @@ def test_fits_hold_the_noise_that_many_releases_are_drawn_with(kind: str) -> Non
     """So an audit of the stated noise is one of the estimators: its size, a mean over 400 numbers or more."""
     audited = audits.AUDITED[kind]
     table = audited.neighbours()[0]
-    exact, fits = audited.sums()[0], [copy.deepcopy(audited.estimator).fit(*table) for _ in range(200)]
+    exact, fits = audited.sums()[0], [audited.fit(table) for _ in range(200)]
     spend = fits[0].spend_
     away = np.stack([audited.integers(each) for each in fits]) - exact
     away = away[:, away.any(axis=0)]  # what is public has no noise

@@ -5,7 +5,6 @@ folder), then the installed package that brings it, then, only when the user ask
 internet. There is no fourth place: nothing else is ever taken in its stead.
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -120,9 +119,7 @@ def _find(name: str) -> DataSet:
     known = _sets()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
-    raise KeyError(f"there is no data set {name!r}: {hint}")
+    raise KeyError(f"there is no data set {name!r}: {listing.meant(name, sorted(known))}")
 
 
 def _folder(wanted: Holding) -> Path:

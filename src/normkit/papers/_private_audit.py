@@ -21,6 +21,10 @@ class Audited:
     held: str
     steps: float = 2.0**20
 
+    def fit(self, table: Any, **changes: Any) -> Any:
+        """A new object with its parameters and `changes`, fitted; of a clone that releases again users are warned."""
+        return type(self.estimator)(**self.estimator.get_params() | changes).fit(*table)
+
     def neighbours(self) -> tuple[Any, Any]:
         """Two tables that differ in one row, which moves what is released by much."""
         X, y = np.array([[0.9], [0.2], [0.7], [0.1]]), np.array([0, 1, 1, 0])
@@ -34,8 +38,7 @@ class Audited:
 
     def sums(self) -> list[Any]:
         """The same of both tables without noise, as an attacker who knows them can compute it."""
-        exact = clone(self.estimator).set_params(epsilon=1e6, insecure_seed=0)
-        return [self.integers(clone(exact).fit(*table)) for table in self.neighbours()]
+        return [self.integers(self.fit(table, epsilon=1e6, insecure_seed=0)) for table in self.neighbours()]
 
 
 _TREE = {"bounds": (0.0, 1.0), "epsilon": 1.0, "depth": 1}
@@ -75,12 +78,12 @@ def audit_fits(repeats: int, kind: str, noise: float) -> float:
     """ε from below from what so many fitted estimators hold, whose noise is `noise` times what pure ε needs."""
     audited, scores = AUDITED[kind], []
     one, two = audited.sums()
-    estimator = clone(audited.estimator).set_params(epsilon=audited.estimator.epsilon / noise)
+    epsilon = audited.estimator.epsilon / noise
     for table in audited.neighbours():
-        fits = [clone(estimator).fit(*table) for _ in range(repeats)]
+        fits = [audited.fit(table, epsilon=epsilon) for _ in range(repeats)]
         released, spend = np.stack([audited.integers(each) for each in fits]), fits[0].spend_
         scores.append(log_likelihood_ratio(released, one, two, spend.mechanism, spend.scale * audited.steps))
-    return epsilon_lower_bound(scores[0], scores[1], estimator.delta)
+    return epsilon_lower_bound(scores[0], scores[1], audited.estimator.delta)
 
 
 def audit_releases(repeats: int, kind: str, noise: float) -> float:
@@ -92,7 +95,7 @@ def audit_releases(repeats: int, kind: str, noise: float) -> float:
     one, two = audited.sums()
     differ = one != two
     for table, sums in zip(audited.neighbours(), (one, two), strict=True):
-        spend = clone(audited.estimator).fit(*table).spend_
+        spend = audited.fit(table).spend_
         scale = spend.scale * audited.steps * noise
         many = add_noise(np.tile(sums[differ], repeats), spend.mechanism, scale, spend.source).reshape(repeats, -1)
         scores.append(log_likelihood_ratio(many, one[differ], two[differ], spend.mechanism, scale))
