@@ -66,7 +66,8 @@ def test_against_exits_1_on_a_regression_and_prints_it_apart_from_the_json(normk
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nonsense"], "no benchmark is called 'nonsense'"),
+        (["nonsense"], "no benchmark is called 'nonsense': there are "),
+        (["sotfmax"], "did you mean softmax or log_softmax?"),
         (["softmax", "--device", "tpu"], "device must be one of"),
         (["softmax", "--against", "missing.json"], "missing.json: no such file"),
         (["softmax", "--threads", "0"], "threads must be at least 1"),

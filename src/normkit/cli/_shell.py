@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from normkit import __version__
-from normkit.listing import names
+from normkit.listing import meant, names
 
-__all__ = ["Debug", "Json", "app", "console", "emit", "main", "progress", "stderr"]
+__all__ = ["Debug", "Group", "Json", "app", "console", "emit", "main", "progress", "stderr"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", is_eager=True)]
@@ -70,7 +70,17 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[..
         yield advance
 
 
-class _Commands(typer.core.TyperGroup):
+class Group(typer.core.TyperGroup):
+    """A group of commands that says which one was meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}: {meant(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Commands(Group):
     """The commands of `normkit.cli`, found by listing its modules and loaded on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
