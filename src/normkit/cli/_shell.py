@@ -61,7 +61,11 @@ def _print_json(payload: dict[str, Any]) -> None:
 def progress(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, silent where that is no terminal; yields `advance(steps=1, description, total)`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    # lines printed meanwhile go above the bar where both are on one terminal, and to stdout where that is a file
+    together = sys.stdout.isatty()
+    with Progress(
+        *columns, console=stderr, transient=True, disable=not stderr.is_terminal, redirect_stdout=together
+    ) as bar:
         task = bar.add_task(description, total=total)
 
         def advance(steps: int = 1, description: str | None = None, total: int | None = None) -> None:
