@@ -22,11 +22,23 @@ class Table:
         names: of the D columns.
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
+        source: the DataFrame, array or tensor that it was made from, or the path of the file.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     left_out: tuple[str, ...] = ()
+    source: Any = None
+
+    def to_frame(self) -> Any:
+        """The values as a pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        from normkit.extras import require
+
+        return require("pandas").DataFrame(self.values, columns=list(self.names))
 
 
 def is_table(found: Any) -> bool:
@@ -45,13 +57,14 @@ def as_table(found: Any) -> Table:
     if _is_frame(found):
         numbers = found.select_dtypes("number")
         left_out = tuple(str(name) for name in found.columns if name not in numbers.columns)
-        return Table(tuple(map(str, numbers.columns)), numbers.to_numpy(dtype=np.float64, na_value=np.nan), left_out)
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        return Table(tuple(map(str, numbers.columns)), values, left_out, found)
     if not is_table(found):
         raise TypeError(f"a {type(found).__name__} came: a DataFrame or a 2-D array is wanted")
     array = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise TypeError(f"the array holds {array.dtype}: real numbers are wanted")
-    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64))
+    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64), source=found)
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
@@ -90,9 +103,8 @@ def _from_lines(header: list[str], rows: list[list[str]], source: str) -> Table:
     numbers = {name: read for name, cells in columns.items() if (read := _numbers(cells)) is not None}
     if not numbers:
         raise ValueError(f"{source}: no column holds numbers")
-    return Table(
-        tuple(numbers), np.column_stack([*numbers.values()]), tuple(name for name in columns if name not in numbers)
-    )
+    left_out = tuple(name for name in columns if name not in numbers)
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, source)
 
 
 def _numbers(cells: tuple[str, ...]) -> np.ndarray | None:
