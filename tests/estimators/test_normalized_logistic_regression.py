@@ -194,12 +194,12 @@ def test_parameters_that_overflow_are_no_result() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step_size": 0.0}, "step_size must be positive and finite, got 0.0"),
-        ({"step_size": np.inf}, "step_size must be positive and finite"),
-        ({"method": "newton"}, "method must be one of normalized, plain, .* got 'newton'"),
-        ({"step_size": "large"}, "step_size must be positive and finite, got 'large'"),
-        ({"max_iter": 0}, "max_iter must be a whole number from 1, got 0"),
-        ({"max_iter": None}, "max_iter must be a whole number from 1, got None"),
+        ({"step_size": 0.0}, "step_size is 0.0: it must be a positive and finite number"),
+        ({"step_size": np.inf}, "step_size is inf: it must be a positive and finite number"),
+        ({"method": "newton"}, "method is 'newton': it must be one of 'normalized', 'plain', "),
+        ({"step_size": "large"}, "step_size is 'large': it must be a positive and finite number"),
+        ({"max_iter": 0}, "max_iter is 0: it must be a whole number of at least 1"),
+        ({"max_iter": None}, "max_iter is None: it must be a whole number of at least 1"),
     ],
 )
 def test_parameters_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -394,7 +394,7 @@ def test_devices_that_torch_does_not_have(device: object) -> None:
 @pytest.mark.parametrize("cutoff", ["x", True, -0.1, 1.5, float("nan"), [0.2]])
 def test_bounds_of_edges_that_are_none(cutoff: object) -> None:
     for call in (PartialCorrelation().fit(X).edges, PartialCorrelation(cutoff=0.1).fit(X).edges):
-        with pytest.raises(ValueError, match=re.escape(f"cutoff is {cutoff!r}: an absolute correlation")):
+        with pytest.raises(ValueError, match=re.escape(f"cutoff is {cutoff!r}: it must be an absolute correlation")):
             call(cutoff)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from normkit.estimators._parameters import check_choice, check_device
+
 __all__ = ["as_backend", "as_numpy", "check_backend", "namespace"]
 
 Array = Any
@@ -25,17 +27,12 @@ def check_backend(backend: Any, device: Any = None) -> None:
     Raises:
         ValueError: an unknown backend, a device for numpy, or one that torch does not have here.
     """
-    if not isinstance(backend, str) or backend not in ("numpy", "torch"):
-        raise ValueError(f'backend is {backend!r}: it must be "numpy" or "torch"')
+    check_choice("backend", backend, ("numpy", "torch"))
     if device is None:
         return
     if backend == "numpy":
         raise ValueError(f'device is {device!r}, and numpy computes on the CPU alone: pass backend="torch"')
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, TypeError, AssertionError) as error:  # the last where torch was built without CUDA
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f'device is {device!r}, and torch has none such here, as it has "cpu": {reason}') from None
+    check_device(device)
 
 
 def as_backend(array: np.ndarray, backend: str, device: Any = None) -> Array:

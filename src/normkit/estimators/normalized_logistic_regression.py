@@ -7,7 +7,6 @@ Sizes", arXiv:2412.08424. No code of the author is public.
 import math
 import warnings
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from normkit.estimators._parameters import check, check_choice, check_device, check_flag, is_number, is_whole
 from normkit.estimators._separation import METHODS, log_sigmoid
 from normkit.estimators.separability import separability_report
 
@@ -150,12 +150,14 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         return tags
 
     def _check_parameters(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if not (isinstance(self.step_size, Real) and 0 < float(self.step_size) < math.inf):
-            raise ValueError(f"step_size must be positive and finite, got {self.step_size!r}")
-        if not (isinstance(self.max_iter, Integral) and int(self.max_iter) >= 1):
-            raise ValueError(f"max_iter must be a whole number from 1, got {self.max_iter!r}")
+        check_choice("method", self.method, METHODS)
+        step_size, steps = self.step_size, self.max_iter
+        check("step_size", step_size, is_number(step_size) and step_size > 0, "a positive and finite number")
+        check("max_iter", steps, is_whole(steps), "a whole number of at least 1")
+        for name in ("fit_intercept", "keep_best", "record"):
+            check_flag(name, getattr(self, name))
+        if self.device is not None:
+            check_device(self.device)
 
     def _placed(self, samples: Any, *others: Any) -> tuple[Any, ...]:
         if self.device is None:

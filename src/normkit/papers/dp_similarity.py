@@ -280,7 +280,9 @@ def _audit(repeats: int, kind: str, noise: float) -> float:
     one, two = (np.rint(each.ravel() * 2.0**20).astype(np.int64) for each in sums)
     scores = []
     for pair in pairs:
-        fits = [clone(estimator).set_params(epsilon=estimator.epsilon / noise).fit(*pair) for _ in range(repeats)]
+        # new objects, for of a clone that releases again the user is warned
+        parameters = {**estimator.get_params(), "epsilon": estimator.epsilon / noise}
+        fits = [type(estimator)(**parameters).fit(*pair) for _ in range(repeats)]
         released = np.stack([getattr(each, held).ravel() for each in fits])
         spend = fits[0].spend_
         steps = np.rint(released * 2.0**20).astype(np.int64)

@@ -20,7 +20,7 @@ from normkit.estimators.private import density, release
 from normkit.estimators.private.bounds import as_ball, into_ball
 from normkit.estimators.private.calibration import gaussian_delta
 from normkit.estimators.private.noise import opendp_measurement
-from normkit.estimators.private.release import Sensitivity
+from normkit.estimators.private.scale import Sensitivity
 
 from .auditing import attack, released
 

@@ -17,7 +17,7 @@ from normkit.benchmarks._harness.roof import cache_class
 from normkit.benchmarks._harness.scene import Effort, time_scene
 from normkit.benchmarks._harness.suite import Scene, Suite
 from normkit.benchmarks._harness.table import Table
-from normkit.listing import modules
+from normkit.listing import meant, modules
 
 __all__ = ["bench", "devices", "growths", "suites", "why_no_gpu"]
 
@@ -52,7 +52,7 @@ def _named_suites(names: Names) -> list[Suite | Growth]:
     known = operations | {suite.family for suite in every}
     for name in wanted:
         if name not in known:
-            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"no benchmark is called {name!r}: {meant(name, sorted(known))}")
     return [
         suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
     ]
