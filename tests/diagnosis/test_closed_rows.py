@@ -151,15 +151,17 @@ def test_many_columns_side_by_side_are_a_slice() -> None:
         assert run(remedy.python, source).shape == (40, 40)
 
 
-def test_the_lines_for_a_file_run_as_printed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ["auto", "yes"])
+def test_the_lines_for_a_file_run_as_printed(tmp_path: Path, header: str) -> None:
     file = tmp_path / "my table's.csv"
-    frame = pd.DataFrame(shares().round(3), columns=["Si", "it's", 'a "b"', "x y", "é漢", "0"])
+    names = ["Si", "it's", 'a "b"', "x y", "é漢", "0" if header == "yes" else "zero"]
+    frame = pd.DataFrame(shares().round(3), columns=names)
     frame.loc[3, "x y"] = np.nan
     frame.insert(1, "site", "east")
     frame.to_csv(file, index=False)
-    (remedy,) = found(data.read_table(file)).remedies
+    (remedy,) = found(data.read_table(file, header)).remedies
     result = run(remedy.python, None)
-    assert list(result.columns) == ["Si", "it's", 'a "b"', "x y", "é漢", "0"]
+    assert list(result.columns) == names
     program = shlex.split(remedy.shell)
     assert program[:2] == ["python", "-c"]
     printed = StringIO()

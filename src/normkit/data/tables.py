@@ -23,7 +23,7 @@ class Table:
         names: of the D columns.
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
-        source: the DataFrame, array or tensor that it was made from, or the path of the file where that says it all.
+        source: the DataFrame, array or tensor that it was made from; of a file, the Python that reads it again.
     """
 
     names: tuple[str, ...]
@@ -93,8 +93,8 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
     if not numbers:
         raise ValueError(f"{cells.source}: no column holds numbers")
     left_out = tuple(names[place] for place in places if names[place] not in numbers)
-    source = cells.source if header == "auto" else None  # by itself it says how to read the table again
-    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, source)
+    again = f"normkit.data.read_table({cells.source!r}{'' if header == 'auto' else f', header={header!r}'})"
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again)
 
 
 def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:

@@ -29,8 +29,7 @@ def columns_in_python(table: Table, places: Sequence[int]) -> str:
     if isinstance(table.source, np.ndarray | Tensor):
         return _of_array(table.source, list(places), gaps or empty, endless)
     if table.source is None or isinstance(table.source, str):
-        read = "table" if table.source is None else f"normkit.data.read_table({table.source!r})"
-        names, start = list(table.names), f"{read}.to_frame()"
+        names, start = list(table.names), f"{table.source or 'table'}.to_frame()"
     else:
         names, start = list(table.source.columns), "table"
         numbers = table.source.iloc[:0].set_axis(range(len(names)), axis=1).select_dtypes("number").columns
