@@ -151,10 +151,10 @@ def test_many_columns_side_by_side_are_a_slice() -> None:
         assert run(remedy.python, source).shape == (40, 40)
 
 
-@pytest.mark.parametrize("header", ["auto", "yes"])
-def test_the_lines_for_a_file_run_as_printed(tmp_path: Path, header: str) -> None:
+@pytest.mark.parametrize(("header", "name"), [("auto", 'a "b"'), ("auto", "$(ls)"), ("auto", "b"), ("yes", "0")])
+def test_the_lines_for_a_file_run_as_printed(tmp_path: Path, header: str, name: str) -> None:
     file = tmp_path / "my table's.csv"
-    names = ["Si", "it's", 'a "b"', "x y", "é漢", "0" if header == "yes" else "zero"]
+    names = ["Si", "it's", name, "x y", "é漢", "zero"]
     frame = pd.DataFrame(shares().round(3), columns=names)
     frame.loc[3, "x y"] = np.nan
     frame.insert(1, "site", "east")

@@ -204,9 +204,13 @@ def _remedy(table: Table, places: np.ndarray) -> Remedy:
     rule = "" if parts.all() else 'zeros="multiplicative"'
     chosen = columns_in_python(table, places.tolist())
     python = f"normkit.estimators.PartialCorrelation({rule}).fit({chosen}).to_frame()"
-    of_file = isinstance(table.source, str)
-    shell = f"python -c {shlex.quote(f'import normkit; print({python})')}" if of_file else ""
+    shell = f"python -c {_quoted(f'import normkit; print({python})')}" if isinstance(table.source, str) else ""
     return Remedy(("partial-correlation",), "advice", python, shell)
+
+
+def _quoted(program: str) -> str:
+    """For a shell; in double quotes where they can be, since the program is full of single ones."""
+    return shlex.quote(program) if set(program) & set('"$`\\!') else f'"{program}"'
 
 
 def _summary(sites: list[Site], threshold: float) -> str:
