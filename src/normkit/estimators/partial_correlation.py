@@ -282,9 +282,9 @@ class PartialCorrelation(BaseEstimator):
     def edges(self, cutoff: Any = None) -> Any:
         """The pairs of parts that belong together, as a pandas DataFrame, strongest first.
 
-        Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, with their false discovery rate at |ρ|;
-        else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at most `fdr`. With `cutoff`:
-        those of |ρ| ≥ cutoff.
+        Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, each with the least false discovery rate of
+        a cutoff that lets it in; else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at
+        most `fdr`. With `cutoff`: those of |ρ| ≥ cutoff, all of them for 0.
 
         All D(D − 1)/2 pairs count as tests, also those that a fit with `cutoff` did not keep. What these would have
         lowered an adjusted p by is unknown then: `p_adjusted` is the same or larger than it would be with all pairs,
@@ -319,7 +319,8 @@ class PartialCorrelation(BaseEstimator):
             self._warn_of_missing(kept)
         else:
             raise ValueError(
-                "these correlations have no t-test: fit with n_permutations=100, or pass edges(cutoff=…) a bound of |ρ|"
+                "these correlations have no t-test: fit with n_permutations=100, or pass edges(cutoff=…) a bound of "
+                f"|ρ|, of which the strongest is {strength.max(initial=0.0):.2g}"
             )
         chosen = np.flatnonzero(kept)[np.argsort(-strength[kept], kind="stable")]
         return first[chosen], second[chosen], {name: each[chosen] for name, each in columns.items()}
