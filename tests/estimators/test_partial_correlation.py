@@ -250,7 +250,9 @@ def test_no_edge_where_nothing_is_shared() -> None:
     amounts = np.exp(np.random.default_rng(3).normal(size=(30, 12)))
     fitted = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0).fit(amounts)
     assert len(fitted.edges()) <= 1
-    none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
+    strongest = fitted.edges(0.0)["partial_correlation"].abs().max()
+    with pytest.warns(UserWarning, match=rf"no pair reaches \|ρ\| ≥ 1.0: the strongest is {strongest:.2g} "):
+        none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
     assert none.fdr_cutoff_ == np.inf
     assert len(none.edges()) == 0
 
@@ -259,9 +261,7 @@ def test_without_a_test_edges_need_a_bound() -> None:
     fitted = PartialCorrelation(shrinkage="basis").fit(X)
     assert fitted.p_values_ is None
     strongest = fitted.edges(0.0)["partial_correlation"].abs().max()
-    with pytest.raises(
-        ValueError, match=rf"permutations=100, or pass edges\(cutoff=.* strongest is {strongest:.2g}$"
-    ):
+    with pytest.raises(ValueError, match=rf"permutations=100, or pass edges\(cutoff=.* strongest is {strongest:.2g}$"):
         fitted.edges()
     assert "p_value" not in fitted.edges(0.1)
 
@@ -437,8 +437,10 @@ def test_pictures() -> None:
     graph = wide.graph(cutoff=cutoff)
     assert {text.get_text() for text in graph.texts} == named
     assert graph.get_title(loc="left") == f"{70 - len(named)} parts without an edge are not drawn"
+    with pytest.warns(UserWarning, match="no pair reaches"):
+        none = PartialCorrelation(cutoff=1.0).fit(X)
     with pytest.raises(ValueError, match=r"0 parts to draw: a heat map is for 2 to 2000"):
-        PartialCorrelation(cutoff=1.0).fit(X).heat_map()
+        none.heat_map()
     axes = fitted.graph()
     assert len(axes.lines) == len(fitted.edges())
     assert len(fitted.graph(cutoff=0.99).lines) == 0

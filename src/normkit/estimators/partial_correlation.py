@@ -181,6 +181,12 @@ class PartialCorrelation(BaseEstimator):
         if found.dependent.any():
             kept = ~(found.dependent[first] | found.dependent[second])
             first, second, values = first[kept], second[kept], values[kept]
+        if not len(values):
+            warnings.warn(
+                f"no pair reaches |ρ| ≥ {self.cutoff!r}: the strongest is {found.precision.strongest():.2g} (with many more "
+                "parts than samples a shrunk ρ falls as one over their number); fit with a smaller cutoff",
+                stacklevel=3,
+            )
         self.partial_correlation_ = symmetric(first, second, values, np.ones_like(own))
         self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
         self.p_values_ = None
