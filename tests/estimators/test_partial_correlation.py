@@ -251,7 +251,7 @@ def test_no_edge_where_nothing_is_shared() -> None:
     fitted = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0).fit(amounts)
     assert len(fitted.edges()) <= 1
     strongest = fitted.edges(0.0)["partial_correlation"].abs().max()
-    with pytest.warns(UserWarning, match=rf"no pair reaches \|ρ\| ≥ 1.0: the strongest is {strongest:.2g} "):
+    with pytest.warns(UserWarning, match=rf"no pair reaches \|ρ\| ≥ 1.0, the strongest is {strongest:.2g}:"):
         none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
     assert none.fdr_cutoff_ == np.inf
     assert len(none.edges()) == 0

@@ -59,8 +59,8 @@ def paired_compositions(
 ) -> Float[np.ndarray, "samples parts"]:
     """Closed log-normal amounts of many parts that share factors, and two by two something of their own.
 
-    The log amounts are Σ_f s_f l_fk/4 + e_k with scores s, loadings l and residuals e that are N(0, 1). The residuals of
-    parts 2k and 2k + 1 have correlation 0.8, all others none: given the factors, only these pairs are joined.
+    The log amounts are Σ_f s_f l_fk/4 + e_k with scores s, loadings l and residuals e that are N(0, 1). The residuals
+    of parts 2k and 2k + 1 have correlation 0.8, all others none: given the factors, only these pairs are joined.
 
     Args:
         samples: N.

@@ -20,7 +20,7 @@ __all__ = ["judge_many_parts", "measure_many_parts"]
 
 def measure_many_parts(ctx: Context) -> list[dict[str, Any]]:
     """Memory, time and pairs kept; on a GPU too where there is one."""
-    samples, parts = ctx.pick(smoke=(20, 200), embedded=(500, 20_000))
+    samples, parts = ctx.pick(smoke=(100, 50), embedded=(500, 20_000))
     cutoff = min(0.2, 200 / parts)
     X = data.paired_compositions(samples, parts, seed=ctx.seed)
     rows = []
