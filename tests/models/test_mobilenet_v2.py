@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from sklearn.datasets import load_sample_image
 from torch import nn
 
 from normkit import data
@@ -89,17 +90,22 @@ def test_unknown_weights_are_named() -> None:
         mobilenet_v2("cifar")
 
 
-@pytest.mark.parametrize(
-    ("picture", "label"), [("chelsea", 285), ("coffee", 967), ("rocket", 812)]
-)  # Egyptian cat, espresso, space shuttle
+@pytest.mark.parametrize(("picture", "label"), [("chelsea", 285), ("coffee", 967), ("rocket", 812), ("china", 698)])
 def test_it_sees_what_is_in_a_photograph(imagenet: MobileNetV2, picture: str, label: int) -> None:
-    pictures = pytest.importorskip("skimage.data")
-    image = torch.from_numpy(getattr(pictures, picture)()).permute(2, 0, 1)[None].float() / 255
-    image = nn.functional.interpolate(image, size=(224, 224), mode="bilinear", antialias=True)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    """An Egyptian cat, an espresso, a space shuttle, a palace."""
+    if picture == "china":
+        pixels = load_sample_image("china.jpg")[:, 100:527].copy()
+    else:
+        pixels = getattr(pytest.importorskip("skimage.data"), picture)()
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        logits = imagenet((image - mean[:, None, None]) / std[:, None, None])
+        logits = imagenet(_as_trained(nn.functional.interpolate(image, (224, 224), mode="bilinear", antialias=True)))
     assert int(logits.argmax()) == label
+
+
+def _as_trained(images: torch.Tensor) -> torch.Tensor:
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return (images - mean[:, None, None]) / std[:, None, None]
 
 
 def test_its_features_tell_small_photographs_apart(imagenet: MobileNetV2) -> None:
@@ -110,8 +116,7 @@ def test_its_features_tell_small_photographs_apart(imagenet: MobileNetV2) -> Non
     assert bunch.y is not None
     chosen = torch.cat([torch.from_numpy(bunch.split["train"])[i::1600][:10] for i in range(0, 200, 10)])
     images = torch.from_numpy(bunch.X[chosen]).permute(0, 3, 1, 2).float() / 255
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    images = nn.functional.interpolate((images - mean[:, None, None]) / std[:, None, None], size=96, mode="bilinear")
+    images = nn.functional.interpolate(_as_trained(images), size=96, mode="bilinear")
     with torch.inference_mode():
         features = nn.functional.normalize(imagenet.features(images).mean((2, 3)).log1p())
     y = torch.from_numpy(bunch.y)[chosen]

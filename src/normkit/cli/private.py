@@ -8,11 +8,12 @@ import typer
 from rich.console import Console
 
 from normkit.cli._inputs import Header
-from normkit.cli._shell import Debug, Json, emit, progress
+from normkit.cli._shell import Debug, Group, Json, emit, progress
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     help="Similarities to private rows: release one noisy structure, then query it without limit.",
