@@ -26,8 +26,8 @@ _SEEDS = 2**32
 """How many there are for numpy's `RandomState`."""
 
 
-def check(name: str, value: Any, is_right: Any, wanted: str) -> None:
-    """Raise ValueError unless it is right: True, or the numpy bool that a comparison with a numpy number gives."""
+def check(name: str, value: Any, is_right: bool | np.bool_, wanted: str) -> None:
+    """Raise ValueError unless it is right."""
     if not is_right:
         raise ValueError(f"{name} is {_shown(value)}: it must be {wanted}")
 
