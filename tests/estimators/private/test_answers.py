@@ -25,10 +25,10 @@ ALMOST_EXACT = 1e7  # an epsilon
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernel_sums_approach_the_exact_ones(kernel: str) -> None:
     density = PrivateKernelDensity(
-        kernel, 2.0, epsilon=ALMOST_EXACT, n_features=20_000, random_state=0, insecure_seed=0
+        kernel, 2.0, epsilon=ALMOST_EXACT, n_features=10_000, random_state=0, insecure_seed=0
     ).fit(X)
     exact = exact_kernel_sums(X, Y, kernel, 2.0)
-    assert np.abs(density.sum(Y) - exact).mean() / len(X) < 4 / np.sqrt(2 * 20_000)  # D frequencies sample it
+    assert np.abs(density.sum(Y) - exact).mean() / len(X) < 4 / np.sqrt(2 * 10_000)  # D frequencies sample it
     np.testing.assert_allclose(density.kde(Y), density.sum(Y) / density.count_)
     np.testing.assert_allclose(density.score_samples(Y), np.log(density.kde(Y)))
 
@@ -63,7 +63,7 @@ def test_distances_state_their_noise(metric: str, relation: str, delta: float) -
     options = {"bounds": (-2.0, 2.0), "delta": delta, "depth": 4, "neighbours": relation, "n_projections": 3}
     if metric == "lp":
         options["p"] = 3.0
-    fits = [PrivateDistance(metric, epsilon=1.0, random_state=0, insecure_seed=s, **options).fit(X) for s in range(200)]
+    fits = [PrivateDistance(metric, epsilon=1.0, random_state=0, insecure_seed=s, **options).fit(X) for s in range(120)]
     answers = np.stack([fit.sum_distances(Y[:3]) for fit in fits])
     np.testing.assert_allclose(answers.std(axis=0), fits[0].noise_std(Y[:3]), rtol=0.3)
 

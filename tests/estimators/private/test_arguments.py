@@ -137,7 +137,7 @@ def test_shells_without_end_are_refused(alpha: float) -> None:
 
 
 def test_the_smallest_alpha_ends() -> None:
-    fitted = PrivateDistance(bounds=(-2, 2), epsilon=1.0, depth=2, query="geometric", alpha=1e-3).fit(X)
+    fitted = PrivateDistance(bounds=(-2, 2), epsilon=1.0, depth=1, query="geometric", alpha=1e-3).fit(X)
     assert np.all(np.isfinite(fitted.sum_distances(X)))
 
 
