@@ -1,5 +1,7 @@
 """Calls that a fresh process can import, for the tests of growth: what they take is known."""
 
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -41,3 +43,10 @@ def refuses(x: np.ndarray) -> np.ndarray:
 def wants_too_much(x: np.ndarray) -> Any:
     """Asks for more than any machine has where there are more than ten."""
     return x + 1.0 if len(x) <= 10 else np.empty(2**55)
+
+
+def ends_its_process(x: np.ndarray) -> np.ndarray:
+    """Is ended by the system where there are more than ten."""
+    if len(x) > 10:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return x + 1.0

@@ -89,7 +89,7 @@ def test_without_a_gpu_cuda_is_skipped_with_the_reason():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"names": ["sotfmax"]}, "no benchmark is called 'sotfmax'; there are .*softmax"),
+        ({"names": ["sotfmax"]}, "no benchmark is called 'sotfmax': did you mean softmax"),
         ({"device": "tpu"}, "cpu, cuda, all, got 'tpu'"),
         ({"threads": [0]}, "threads must be at least 1, got 0"),
     ],

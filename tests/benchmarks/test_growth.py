@@ -2,17 +2,19 @@
 
 import io
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from normkit.benchmarks import Growth, Peer, Record, Table, bench, growths, print_table, suites
+from normkit.benchmarks import Growth, Peer, PrintedLive, Record, Table, bench, growths, print_table, suites
 from normkit.benchmarks._harness import grown
 from normkit.benchmarks._harness.grown import disagreement, exponent, measure_growth
 from normkit.benchmarks._harness.resident import PeakMemory, free_bytes
-from normkit.benchmarks._harness.single import CallFailedError, OutOfMemoryError, Single, fresh, single
+from normkit.benchmarks._harness.single import CallFailedError, OutOfMemoryError, Single, fresh, single, sprouting
 from tests.benchmarks import growing_calls as calls
 
 MIB = 2**20
@@ -52,12 +54,78 @@ def test_suites_of_growth_are_found_by_listing_and_by_their_family():
     assert [suite.op for suite in growths(["softmax", "cross_entropy_memory"])] == ["cross_entropy_memory"]
 
 
-def test_a_fresh_process_counts_what_the_call_holds_and_nothing_that_was_there_before():
+@contextmanager
+def separate():
+    yield fresh
+
+
+@pytest.mark.parametrize("processes", [separate, sprouting])
+def test_a_fresh_process_counts_what_the_call_holds_and_nothing_that_was_there_before(processes):
     n = 4 * MIB
-    for call, held in ((calls.linear, 1), (calls.linear_with_temporary, 3)):
-        found = fresh(call, TOY, n, min_seconds=0.0)
-        assert found.bytes == pytest.approx(8 * n * held, rel=0.05)
-        assert found.seconds > 0
+    with processes() as run:
+        for call, held in ((calls.linear, 1), (calls.linear_with_temporary, 3), (calls.linear, 1)):
+            found = run(call, TOY, n, 0)
+            assert found.bytes == pytest.approx(8 * n * held, rel=0.05)
+            assert found.seconds > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_that_fails_says_so_and_the_next_one_is_measured():
+    with sprouting() as run:
+        with pytest.raises(CallFailedError, match="at size 100: ValueError: 100 are too many"):
+            run(calls.refuses, TOY, 100, 0)
+        with pytest.raises(OutOfMemoryError, match="at size 100 the process was out of memory"):
+            run(calls.wants_too_much, TOY, 100, 0)
+        with pytest.raises(CallFailedError, match="at size 100: exit code -15"):
+            run(calls.ends_its_process, TOY, 100, 0)
+        assert run(calls.linear, TOY, 100, 0).seconds > 0
+
+
+def test_a_first_look_goes_up_to_the_smallest_size_and_spans_enough_for_an_exponent():
+    for suite in growths():
+        least, between, most = suite.quick_sizes
+        assert least == suite.quick_size < between < most
+        assert most >= 8 * least
+        assert most <= suite.sizes[-1]
+    assert TOY.quick_sizes == (8, 28, 100)
+    assert replace(TOY, sizes=(20, 200)).quick_sizes == (8, 23, 64)
+
+
+@pytest.mark.usefixtures("costs")
+def test_a_first_look_judges_no_exponent_and_hands_over_rows_as_they_are_measured():
+    heard, ran = [], []
+
+    def run(call, growth, size, seed):
+        ran.append(size)
+        return grown.fresh(call, growth, size, seed)
+
+    limited = replace(TOY, most_time_exponent=0.1, most_bytes=lambda n: 1.0)
+    records = measure_growth(limited, quick=True, measured=heard.append, run=run)
+    assert ran == [8, 28, 100]
+    assert [[row.shape for row in rows] for rows in heard] == [[[8]], [[28]], [[100]], [[8, 28, 100]]]
+    assert [row for rows in heard for row in rows] == records
+    assert records[-1].time_exponent == pytest.approx(2.0)
+    assert (records[-1].limits, records[-1].met) == (None, None)
+    assert [row.met for row in records[:-1]] == [False] * 3  # what a size may hold is promised for every size
+
+
+@pytest.mark.usefixtures("costs")
+def test_what_is_printed_as_it_is_measured_is_what_is_printed_at_the_end():
+    suite = replace(TOY, peers=(Peer("squares", calls.quadratic, same=False),), most_time_exponent=1.0)
+    live, late = io.StringIO(), io.StringIO()
+    printed, lines = PrintedLive(Console(file=live, width=120), [suite]), []
+
+    def measured(records):
+        printed(records)
+        lines.append(live.getvalue().count("\n"))
+
+    table = Table(tuple(measure_growth(suite, measured=measured)), {})
+    printed.end(table)
+    print_table(table, Console(file=late, width=120))
+    assert lines == sorted(set(lines))  # more of them after every size
+    words = (sorted(text.getvalue().split()) for text in (live, late))
+    assert next(words) == next(words)
+    assert live.getvalue().index("10000") < live.getvalue().index("missed: toy")
 
 
 def test_peak_memory_forgets_what_was_held_and_freed_before():
@@ -153,7 +221,8 @@ def test_when_the_time_is_over_the_rest_is_named():
 
 def test_a_peer_that_computes_something_else_is_not_measured():
     peers = (Peer("other", calls.other), Peer("late", calls.linear, largest=5))
-    records = measure_growth(replace(TOY, peers=peers), quick=True)
+    with sprouting() as run:
+        records = measure_growth(replace(TOY, peers=peers), quick=True, run=run)
     assert (by_size(records, "other")[8,].status, by_size(records, "late")[8,].status) == ("wrong", "skipped")
     assert "differs from normkit" in by_size(records, "other")[8,].reason
     assert by_size(records)[8,].ratio_to is None

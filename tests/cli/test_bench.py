@@ -39,6 +39,15 @@ def test_a_person_sees_the_users_view_first(normkit):
     assert "above 1 we are faster" in out
 
 
+def test_rows_of_growth_are_printed_once_with_their_exponents(normkit):
+    code, out, err = normkit("bench", "private_queries", "--quick")
+    assert (code, err) == (0, "")
+    assert out.count("How the cost grows") == 1
+    lines = [line.split() for line in out.splitlines() if line.startswith("  normkit")]
+    assert [line[1] for line in lines] == ["100", "447", "2000", "100"]
+    assert lines[-1][4].startswith("n^")
+
+
 def test_cuda_without_a_gpu_is_skipped_and_exits_0(normkit):
     code, out, _ = normkit("bench", "softmax", "--device", "cuda", "--json")
     assert code == 0
@@ -66,7 +75,8 @@ def test_against_exits_1_on_a_regression_and_prints_it_apart_from_the_json(normk
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nonsense"], "no benchmark is called 'nonsense'"),
+        (["nonsense"], "no benchmark is called 'nonsense': there are "),
+        (["sotfmax"], "did you mean softmax or log_softmax?"),
         (["softmax", "--device", "tpu"], "device must be one of"),
         (["softmax", "--against", "missing.json"], "missing.json: no such file"),
         (["softmax", "--threads", "0"], "threads must be at least 1"),

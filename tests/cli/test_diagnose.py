@@ -264,6 +264,16 @@ def test_a_table_is_diagnosed_without_a_model(folder: Path, diagnose: Run) -> No
     assert "PartialCorrelation" in plain.stdout
 
 
+def test_columns_without_numbers_are_named_and_numbers_can_name_columns(folder: Path, diagnose: Run) -> None:
+    lines = TABLE.replace("id,Si,Al,K", "site,0,1,2").splitlines()
+    text = "\n".join([lines[0], *(f"place {line}" for line in lines[1:])])
+    (folder / "table.csv").write_text(text, encoding="utf-8")
+    done = diagnose("--data", "table.csv", "--json", "--header", "yes")
+    assert _payload(done)["findings"][0]["sites"][0]["parts"] == "'0', '1', '2'"
+    assert done.stderr == "not looked at, as they hold no numbers: site\n"
+    assert "--header yes" in diagnose("--data", "table.csv").stderr
+
+
 def test_a_data_set_that_is_a_table(diagnose: Run, data_folder: Path) -> None:
     if not (data_folder / "roman-cups").is_dir():
         pytest.skip("roman-cups is not on this machine")
@@ -279,13 +289,30 @@ def test_a_data_set_that_is_a_table(diagnose: Run, data_folder: Path) -> None:
         (("--data", "digits"), "is no table"),
         (("--data", "table.csv", "--treat"), "leave --treat out"),
         (("--data", "table.csv", "--loss", "mine:mlp"), "--loss and --forward go with a model"),
+        (("--data", "header.csv"), "has a header and no rows"),
+        (("--data", "counted.csv"), "line 1 counts up, as pandas names columns"),
+        (("--data", "percent.csv"), "line 2, column 2 (b): the number has a percent sign"),
+        (("--data", "table.csv", "--probes", "batch-noise"), "batch-noise: it examines models: name one with --model"),
+        (("--data", "few.csv", "--probes", "closed-rows"), "closed-rows: 2 rows without a gap are too few"),
+        (
+            ("--model", "mine:mlp", "--data", "mine:dicts", "--probes", "closed-rows"),
+            "no probe that --probes names could run (closed-rows: it examines tables: --data table.csv)",
+        ),
     ],
 )
 def test_bad_tables_are_one_line_and_code_2(
     folder: Path, diagnose: Run, arguments: tuple[str, ...], message: str
 ) -> None:
     (folder / "table.csv").write_text(TABLE, encoding="utf-8")
-    (folder / "words.csv").write_text("a,b\nx,y\n", encoding="utf-8")
+    written = {
+        "words": "a,b\nx,y\n",
+        "header": "a,b\n",
+        "counted": "0,1,2\n3,4,5\n",
+        "percent": "a,b\n1,2 %\n",
+        "few": "a,b,c\n1,2,3\n4,5,6\n",
+    }
+    for name, text in written.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
     done = diagnose(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

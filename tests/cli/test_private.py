@@ -57,10 +57,12 @@ def test_kernel_sums_by_file(folder: Path) -> None:
     asked = call("query", release, folder / "queries.csv", "--out", out)
     assert asked["queries"] == 7
     names, rows = _read(out)
-    assert names == ["sum", "noise_std"]
+    assert names == asked["columns"] == ["sum", "noise_std", "error_std"]
     found = np.asarray(rows, dtype=float)
     np.testing.assert_allclose(found[:, 0], exact_kernel_sums(X, Y, bandwidth=2.0), rtol=0.05)
-    np.testing.assert_allclose(found[:, 1], load_private(release).noise_std(pd.DataFrame(Y, columns=list("abc"))))
+    fitted, frame = load_private(release), pd.DataFrame(Y, columns=list("abc"))
+    np.testing.assert_allclose(found[:, 1], fitted.noise_std(frame))
+    np.testing.assert_allclose(found[:, 2], fitted.estimate_error(frame))
     call("query", release, folder / "queries.csv", "--out", out, "--mean", "--force")
     np.testing.assert_allclose(np.asarray(_read(out)[1], dtype=float)[:, 0], found[:, 0] / 300, rtol=1e-3)
 
@@ -110,9 +112,23 @@ def test_no_private_number_is_in_the_files(folder: Path) -> None:
         ("private.csv", ("--epsilon", 1, "--low", 0, "--high", 1), "add --metric"),
         ("labelled.csv", ("--epsilon", 1, "--label", "kind"), "needs --classes"),
         ("labelled.csv", ("--epsilon", 1, "--label", "sort", "--classes", "high,low"), "has no column sort"),
-        ("labelled.csv", ("--epsilon", 1), "line 2, column 2 is no number"),
-        ("short.csv", ("--epsilon", 1), "line 3 has 2 numbers, and the first has 3"),
+        ("labelled.csv", ("--epsilon", 1), r"line 2, column 2 \(kind\): the cell is no number"),
+        ("short.csv", ("--epsilon", 1), "line 3: 2 cells separated by commas, and the header has 3"),
         ("empty.csv", ("--epsilon", 1), "is empty"),
+        ("header.csv", ("--epsilon", 1), "has a header and no rows"),
+        ("header.csv", ("--epsilon", 1, "--label", "c", "--classes", "x,y"), "has a header and no rows"),
+        ("counted.csv", ("--epsilon", 1), r"line 1 counts up, as pandas names columns.*--header no"),
+        ("unnamed.csv", ("--epsilon", 1), "column 1 has no name, as R and pandas write the names of rows"),
+        ("twice.csv", ("--epsilon", 1), "columns 1, 3 bear one name, 'a'"),
+        ("empty_cell.csv", ("--epsilon", 1), r"line 2, column 2 \(b\): the cell is empty"),
+        ("private.csv", ("--epsilon", 1, "--header", "maybe"), "header is 'maybe'"),
+        ("private.csv", ("--epsilon", 1, "--classes", "x,y"), "name it with --label"),
+        (
+            "labelled.csv",
+            ("--epsilon", 1, "--label", "kind", "--classes", "x,y"),
+            "line 2: the label in column kind is not",
+        ),
+        ("labels.csv", ("--epsilon", 1, "--label", "kind", "--classes", "x,y"), "a column of labels and no other"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_written(
@@ -120,9 +136,71 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
 ) -> None:
     _write(folder / "short.csv", ["a", "b", "c"], [[1, 2, 3], [1, 2]])
     _write(folder / "empty.csv", None, [])
+    _write(folder / "header.csv", ["a", "b", "c"], [])
+    pd.DataFrame(X).to_csv(folder / "counted.csv", index=False)
+    pd.DataFrame(X, columns=["a", "b", "c"]).to_csv(folder / "unnamed.csv")
+    _write(folder / "twice.csv", ["a", "b", "a"], [[1, 2, 3]])
+    _write(folder / "empty_cell.csv", ["a", "b"], [[1, ""]])
+    _write(folder / "labels.csv", ["kind"], [["x"], ["y"]])
     with pytest.raises(ValueError, match=message):
         call("build", folder / table, "--out", folder / "r.safetensors", *options)
-    assert not (folder / "r.safetensors").exists()
+    assert not [path for path in folder.iterdir() if "safetensors" in path.name]
+
+
+@pytest.mark.parametrize("said", ["yes", "no"])
+def test_numbers_on_the_first_line_are_what_is_said_they_are(tmp_path: Path, said: str) -> None:
+    pd.DataFrame(X).to_csv(tmp_path / "private.csv", index=False)
+    release, out = tmp_path / "r.safetensors", tmp_path / "a.csv"
+    call("build", tmp_path / "private.csv", "--out", release, "--epsilon", 1e6, "--header", said)
+    rows = X if said == "yes" else np.vstack((np.arange(3.0), X))
+    fitted = load_private(release)
+    assert round(fitted.count_) == len(rows)
+    assert list(getattr(fitted, "feature_names_in_", [])) == (["0", "1", "2"] if said == "yes" else [])
+    with pytest.raises(ValueError, match="counts up"):
+        call("query", release, tmp_path / "private.csv", "--out", out)
+    assert not out.exists()
+    asked = call("query", release, tmp_path / "private.csv", "--out", out, "--header", said)
+    assert (asked["queries"], asked["by_name"]) == (len(rows), said == "yes")
+
+
+def test_columns_of_the_queries_are_matched_by_name(folder: Path) -> None:
+    release, out = folder / "r.safetensors", folder / "a.csv"
+    call("build", folder / "private.csv", "--out", release, "--epsilon", 1)
+    asked = call("query", release, folder / "labelled.csv", "--out", out)
+    assert (asked["by_name"], asked["left_out"], asked["queries"]) == (True, ["kind"], 300)
+    more = out.read_text()
+    call("query", release, folder / "private.csv", "--out", out, "--force")
+    assert out.read_text() == more
+    _write(folder / "other.csv", ["a", "x"], [[1, 2]])
+    with pytest.raises(ValueError, match=r"other\.csv lacks b, c of the release's columns: it has a, x;"):
+        call("query", release, folder / "other.csv", "--out", folder / "b.csv")
+    _write(folder / "narrow.csv", None, [[1.5, 2]])
+    with pytest.raises(ValueError, match=r"narrow\.csv has 2 columns, and the release was built from 3"):
+        call("query", release, folder / "narrow.csv", "--out", folder / "b.csv")
+    _write(folder / "header.csv", ["a", "b", "c"], [])
+    with pytest.raises(ValueError, match=r"header\.csv has a header and no rows"):
+        call("query", release, folder / "header.csv", "--out", folder / "b.csv")
+    assert not [path for path in folder.iterdir() if "b.csv" in path.name]
+
+
+def test_semicolons_and_decimal_commas_are_the_same_table(folder: Path) -> None:
+    pd.DataFrame(X, columns=list("abc")).to_csv(folder / "german.csv", sep=";", decimal=",", index=False)
+    for name in ("private", "german"):
+        call("build", folder / f"{name}.csv", "--out", folder / f"{name}.st", "--epsilon", 1e7, "--features", 16)
+        call("query", folder / f"{name}.st", folder / "queries.csv", "--out", folder / f"{name}.out")
+    answers = [np.asarray(_read(folder / f"{name}.out")[1], dtype=float)[:, 0] for name in ("private", "german")]
+    np.testing.assert_allclose(answers[0], answers[1], atol=0.05)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_spent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: Any) -> None:
+        raise AssertionError("nothing may be spent")
+
+    monkeypatch.setattr("normkit.estimators.PrivateKernelDensity.fit", fit)
+    with pytest.raises(OSError, match="cannot be written"):
+        call("build", folder / "private.csv", "--out", folder / "none" / "r.safetensors", "--epsilon", 1)
 
 
 def test_files_that_are_there_are_kept(folder: Path) -> None:
@@ -132,7 +210,7 @@ def test_files_that_are_there_are_kept(folder: Path) -> None:
         call("build", folder / "private.csv", "--out", release, "--epsilon", 1)
     with pytest.raises(FileExistsError, match="is there already"):
         call("query", release, folder / "queries.csv", "--out", folder / "private.csv")
-    with pytest.raises(FileNotFoundError, match="there is no table"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.csv: no such file"):
         call("query", release, folder / "nothing.csv", "--out", folder / "answers.csv")
 
 
@@ -142,3 +220,4 @@ def test_what_people_read(folder: Path) -> None:
     assert "spent ε = 1, δ = 0" in done.output
     done = RUN.invoke(app, ["query", str(release), str(folder / "queries.csv"), "--out", str(folder / "a.csv")])
     assert "7 answers" in done.output
+    assert "error_std  standard deviation of its whole error" in done.output

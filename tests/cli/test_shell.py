@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -95,3 +96,34 @@ def test_what_shows_a_paper_on_tables_says_how_to_give_one(
     with pytest.raises(SystemExit):
         _shell.main()
     assert "normkit diagnose --data table.csv --probes closed-rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("diagnosse",), "error: there is no command 'diagnosse': did you mean diagnose?\n"),
+        (("private", "bild"), "error: there is no command 'bild': did you mean build?\n"),
+        (("zzz",), "error: there is no command 'zzz': there are bench, "),
+        (("show", "dp-similarty"), "error: there is no paper 'dp-similarty': did you mean dp-similarity? "),
+        (("reproduce", "Batch_Channel_Norm"), "did you mean batch-channel-norm?"),
+        (("diagnose", "--probes", "batch-nose"), "error: there is no probe 'batch-nose': did you mean batch-noise?\n"),
+        (("convert", "--model", "torch.nn:Tanh", "--to", "fodl"), "there is no rule 'fodl': did you mean fold?"),
+        (("compare", "--methods", "group-nrom"), "there is no rule 'group-nrom': did you mean group-norm?"),
+        (("data", "info", "minst"), "there is no data set 'minst': did you mean mnist?"),
+    ],
+)
+def test_a_name_that_nothing_bears_is_answered_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["normkit", *arguments])
+    with pytest.raises(SystemExit) as left:
+        _shell.main()
+    said = capsys.readouterr()
+    assert (left.value.code, said.out) == (2, "")
+    assert line in said.err
+    assert said.err.count("\n") == 1

@@ -79,7 +79,7 @@ def test_a_list_is_applied_in_order():
 @pytest.mark.parametrize(
     ("to", "error", "message"),
     [
-        ("pre-rmsnrom", ValueError, "there is no rule 'pre-rmsnrom'; there are affine-only, batch-channel-norm"),
+        ("pre-rmsnrom", ValueError, "there is no rule 'pre-rmsnrom': did you mean pre-rmsnorm or pre-crmsnorm"),
         ([], ValueError, "to= is empty"),
         ([3], TypeError, "takes rules of normkit.conversion or their slugs, got 3"),
         ([Fold], TypeError, r"write Fold\(\)"),

@@ -57,10 +57,16 @@ def test_arrays_without_numbers_are_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n", "has 1 lines: a header and rows are wanted"),
-        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells where the header has 2"),
-        ("a,a\n1,2\n", "two columns bear one name"),
+        ("a,b\n", "has a header and no rows: give a line of numbers"),
+        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells separated by commas, and the header has 2"),
+        ("a,a\n1,2\n", "columns 1, 2 bear one name, 'a'"),
         ("a,b\nx,y\n", "no column holds numbers"),
+        ("0,1,2\n1,2,3\n", "line 1 counts up, as pandas names columns"),
+        (",0,1,2\n0,1,2,3\n", "line 1 counts up, as pandas names columns"),
+        ("site,2019,2020\neast,2,3\n", "line 1 could be names or a row"),
+        ("a,b\n1,10 %\n2,20 %\n", r"line 2, column 2 \(b\): the number has a percent sign"),
+        ("a,b\n1,1\n2,<0.1\n3,3\n", r"line 3, column 2 \(b\): a bound stands there"),
+        ('a,b\n1,"1,000"\n2,2\n', r"line 2, column 2 \(b\): the number has a separator of thousands"),
     ],
 )
 def test_files_that_are_no_table(tmp_path: Path, text: str, message: str) -> None:
@@ -68,9 +74,35 @@ def test_files_that_are_no_table(tmp_path: Path, text: str, message: str) -> Non
         data.read_table(written(tmp_path, text))
 
 
+def test_a_table_without_names_keeps_its_first_row(tmp_path: Path) -> None:
+    table = data.read_table(written(tmp_path, "7,2.5,east\n3,4,west\n"), "no")
+    assert (table.names, table.left_out) == (("x0", "x1"), ("x2",))
+    table = data.read_table(written(tmp_path, "7,2.5\n3,4\n"))
+    assert table.names == ("x0", "x1")
+    np.testing.assert_array_equal(table.values, [[7, 2.5], [3, 4]])
+
+
+def test_numbers_that_name_columns_are_names_where_it_is_said(tmp_path: Path) -> None:
+    frame = pd.DataFrame([[1.5, 2], [3, 4]])
+    frame.to_csv(tmp_path / "frame.csv")
+    table = data.read_table(tmp_path / "frame.csv", "yes")
+    assert table.names == ("0", "1")
+    np.testing.assert_array_equal(table.values, frame)
+
+
+def test_semicolons_and_decimal_commas(tmp_path: Path) -> None:
+    table = data.read_table(written(tmp_path, "Stoff;a;b\nGlas;1,5;\nTon;2;0,25\n"))
+    assert (table.names, table.left_out) == (("a", "b"), ("Stoff",))
+    np.testing.assert_array_equal(table.values, [[1.5, np.nan], [2, 0.25]])
+
+
+def test_a_column_of_which_less_than_half_are_numbers_is_left_out(tmp_path: Path) -> None:
+    assert data.read_table(written(tmp_path, "a,code\n1,17\n2,18B\n3,A19\n4,\n")).left_out == ("code",)
+
+
 def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ValueError, match="cannot be read as a table"):
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
         data.read_table(tmp_path / "binary.csv")
     with pytest.raises(FileNotFoundError, match=r"gone\.csv: no such file"):
         data.read_table(tmp_path / "gone.csv")

@@ -6,6 +6,7 @@ data cost; a new one is found by listing the folder.
 """
 
 from normkit.benchmarks._harness.console import (
+    PrintedLive,
     print_changes,
     print_crossovers,
     print_table,
@@ -31,6 +32,7 @@ __all__ = [
     "GpuTuned",
     "Growth",
     "Peer",
+    "PrintedLive",
     "Ratio",
     "Record",
     "Scene",

@@ -3,16 +3,24 @@
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from torch import Tensor, nn
 
 from normkit import data
 from normkit.extras import require
 from normkit.listing import load
 
-__all__ = ["data_from", "load_weights", "model_from", "table_from", "user_object"]
+__all__ = ["Header", "data_from", "load_weights", "model_from", "table_from", "user_object"]
+
+Header = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|yes|no", help="Whether the table's first line names its columns; auto asks where it cannot tell."
+    ),
+]
 
 
 def user_object(reference: str, what: str) -> Any:
@@ -171,21 +179,21 @@ def data_from(name: str | None, *, batch_size: int, seed: int = 0) -> Iterable[A
     return data.batches(features.float().contiguous(), targets, batch_size, seed=seed)
 
 
-def table_from(name: str) -> data.Table:
-    """The user's table: a .csv or .tsv file, or the name of a data set that is a table.
+def table_from(name: str, header: str = "auto") -> data.Table:
+    """The user's table: a .csv, .tsv or .txt file, or the name of a data set that is a table.
 
     Raises:
         FileNotFoundError: no such file, or the set is not on this machine.
         ValueError: the file cannot be read as a table, or `name` is something else.
     """
-    if name.endswith((".csv", ".tsv")):
-        return data.read_table(name)
+    if name.endswith((".csv", ".tsv", ".txt")):
+        return data.read_table(name, header)
     if name in data.names():
         bunch = data.load(name)
         if "columns" in bunch.meta.details:
             return data.Table(tuple(bunch.meta.details["columns"]), bunch.X)
     raise ValueError(
-        f"--data {name} is no table (file.csv, file.tsv, roman-cups), and batches go with a model of yours: "
+        f"--data {name} is no table (file.csv, file.tsv, file.txt, roman-cups), and batches go with a model of yours: "
         "name it with --model or --hf"
     )
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from normkit import __version__
-from normkit.listing import names
+from normkit.listing import meant, names
 
-__all__ = ["Debug", "Json", "app", "console", "emit", "main", "progress", "stderr"]
+__all__ = ["Debug", "Group", "Json", "app", "console", "emit", "main", "progress", "stderr"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", is_eager=True)]
@@ -61,7 +61,11 @@ def _print_json(payload: dict[str, Any]) -> None:
 def progress(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, silent where that is no terminal; yields `advance(steps=1, description, total)`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    # lines printed meanwhile go above the bar where both are on one terminal, and to stdout where that is a file
+    together = sys.stdout.isatty()
+    with Progress(
+        *columns, console=stderr, transient=True, disable=not stderr.is_terminal, redirect_stdout=together
+    ) as bar:
         task = bar.add_task(description, total=total)
 
         def advance(steps: int = 1, description: str | None = None, total: int | None = None) -> None:
@@ -70,7 +74,17 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[..
         yield advance
 
 
-class _Commands(typer.core.TyperGroup):
+class Group(typer.core.TyperGroup):
+    """A group of commands that says which one was meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}: {meant(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Commands(Group):
     """The commands of `normkit.cli`, found by listing its modules and loaded on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normkit.cli._shell import Debug, Json, emit, progress, stderr
+from normkit.cli._shell import Debug, Json, console, emit, progress, stderr
 
 __all__ = ["command"]
 
@@ -30,15 +30,17 @@ def command(
     """Time operations against their peers and this machine's copy speed, in interleaved rounds.
 
     First as a network calls them (all threads, forward and backward), then kernel by kernel. What is not right
-    against float64 is not timed. A ratio above 1 says that normkit is faster.
+    against float64 is not timed. A ratio above 1 says that normkit is faster. *growth* is how the cost of an estimator
+    grows with its data; its rows are printed as they are measured, and with --quick it takes half a minute.
     """
-    from normkit.benchmarks import Table, bench, print_changes, print_table
+    from normkit.benchmarks import PrintedLive, Table, bench, growths, print_changes
 
     if tune:
         _tune(names, device, quick, minutes, seed, json)
         return
     before = Table.read(against) if against else None
     start = time.perf_counter()
+    printed = None if json else PrintedLive(console, growths(names or None))
     with progress("bench") as advance:
         table = bench(
             names or None,
@@ -50,6 +52,7 @@ def command(
             minutes=minutes,
             seed=seed,
             progress=lambda line: advance(1, line),
+            measured=printed,
         )
     changes = table.against(before) if before else []
     emit(
@@ -57,7 +60,7 @@ def command(
         json=json,
         seconds=time.perf_counter() - start,
         device=device,
-        human=lambda console: print_table(table, console),
+        human=lambda _: printed.end(table) if printed else None,
     )
     if before:
         print_changes(changes, stderr)

@@ -8,12 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from normkit import data
-from normkit.cli._shell import Debug, Json, emit
+from normkit.cli._shell import Debug, Group, Json, emit
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="The data sets: list them, say what is known of one, fetch one."
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    help="The data sets: list them, say what is known of one, fetch one.",
 )
 
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `normkit data list` prints it.")]

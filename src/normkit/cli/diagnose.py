@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._inputs import data_from, model_from, table_from, user_object
+from normkit.cli._inputs import Header, data_from, model_from, table_from, user_object
 from normkit.cli._shell import Debug, Json, emit, progress, stderr
 from normkit.conversion import rules
 from normkit.diagnosis import probes as every_probe
@@ -32,9 +32,10 @@ def command(
         str | None,
         typer.Option(
             help="Data set (digits), file.npz with X and y, or package.module:function of batches; "
-            "without a model a table: file.csv."
+            "without a model a table: file.csv, .tsv or .txt."
         ),
     ] = None,
+    header: Header = "auto",
     batch_size: Annotated[int, typer.Option(help="Samples a batch, as in training.")] = 32,
     loss: Annotated[str | None, typer.Option(help="package.module:function (output, batch) -> scalar.")] = None,
     forward: Annotated[str | None, typer.Option(help="package.module:function (model, batch) -> output.")] = None,
@@ -71,7 +72,7 @@ def command(
         if loss is not None or forward is not None:
             raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
         if data is not None:
-            diagnosis, treatment = _table(data, treat, probes, seed), None
+            diagnosis, treatment = _table(data, header, treat, probes, seed), None
         else:
             diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
     else:
@@ -83,6 +84,8 @@ def command(
             probes,
             (remedy, train_steps) if treat else None,
         )
+    if probes is not None and not diagnosis.findings:
+        raise ValueError(_none_ran(diagnosis))
     written = _write(target, diagnosis, treatment)
     payload = {**diagnosis.to_dict(), "treatment": treatment and treatment.to_dict(), "report": str(written)}
     emit(
@@ -132,12 +135,14 @@ def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | No
         return treat_default(seed=seed, remedy=rules, advance=advance, **steps)
 
 
-def _table(data: str, treat: bool, probes: str | None, seed: int) -> Any:
+def _table(data: str, header: str, treat: bool, probes: str | None, seed: int) -> Any:
     from normkit.diagnosis import diagnose
 
-    table = table_from(data)
     if treat:
         raise ValueError("--treat converts networks; for a table the line that helps is printed: leave --treat out")
+    table = table_from(data, header)
+    if table.left_out:
+        stderr.print(f"not looked at, as they hold no numbers: {', '.join(table.left_out)}", markup=False)
     return diagnose(table, probes=probes, seed=seed)
 
 
@@ -174,6 +179,20 @@ def _say_costs(wanted: str | None) -> None:
     for slug, kind in every_probe().items():
         if kind.rehearses and stderr.is_terminal and (wanted is None or slug in wanted.split(",")):
             stderr.print(f"{slug} {kind.rehearses}", style="dim", highlight=False)
+
+
+def _none_ran(diagnosis: Any) -> str:
+    """Why there is nothing to report of what was asked for by name."""
+    reasons = "; ".join(f"{each.probe}: {_reason(each, diagnosis.model == 'table')}" for each in diagnosis.skipped)
+    return f"no probe that --probes names could run ({reasons})"
+
+
+def _reason(skipped: Any, of_table: bool) -> str:
+    """Why a probe did not run, with the options of this command."""
+    for_tables = skipped.probe in every_probe() and "table" in every_probe()[skipped.probe].needs
+    if for_tables is of_table:
+        return str(skipped.reason)
+    return "it examines tables: --data table.csv" if for_tables else "it examines models: name one with --model or --hf"
 
 
 def _write(target: Path, diagnosis: Any, treatment: Any) -> Path:

@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from normkit.cli._shell import Debug, Json, emit, progress, stderr
+from normkit.cli._shell import Debug, Group, Json, emit, progress, stderr
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     help="Repair holes in photographs: train a network, measure it, fill one picture.",

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from normkit.cli._shell import Debug, Json, emit, progress
+from normkit.cli._inputs import Header
+from normkit.cli._shell import Debug, Group, Json, emit, progress
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     help="Similarities to private rows: release one noisy structure, then query it without limit.",
@@ -22,8 +24,10 @@ Force = Annotated[bool, typer.Option("--force", help="Write over a file that is 
 
 @app.command()
 def build(
-    table: Annotated[Path, typer.Argument(help="The private table: a CSV of numbers, a line of column names or none.")],
-    out: Annotated[Path, typer.Option(help="The release to write; its name ends in .safetensors.")],
+    table: Annotated[
+        Path, typer.Argument(help="The private table: numbers separated by commas, semicolons or tabs, a row a line.")
+    ],
+    out: Annotated[Path, typer.Option(help="The release to write, such as release.safetensors.")],
     epsilon: Annotated[float, typer.Option(help="ε, the budget of this release.")],
     delta: Annotated[float, typer.Option(help="δ; 0 gives pure privacy and Laplace noise, above 0 Gaussian.")] = 0.0,
     kernel: Annotated[
@@ -49,6 +53,7 @@ def build(
         str, typer.Option(help="opendp (exact samplers), or fast (its error is counted in delta).")
     ] = "opendp",
     seed: Annotated[int, typer.Option(help="Seed of the public frequencies; the noise is never seeded.")] = 0,
+    header: Header = "auto",
     force: Force = False,
     json: Json = False,
     debug: Debug = False,
@@ -65,6 +70,7 @@ def build(
         done = build_release(
             table,
             out,
+            header=header,
             kernel=kernel,
             metric=metric,
             bandwidth=bandwidth,
@@ -83,21 +89,29 @@ def build(
 @app.command()
 def query(
     release: Annotated[Path, typer.Argument(help="What `normkit private build` has written.")],
-    table: Annotated[Path, typer.Argument(help="The queries: a CSV of numbers with the release's columns.")],
+    table: Annotated[
+        Path, typer.Argument(help="The queries: a table with the release's columns, by name where both have names.")
+    ],
     out: Annotated[Path, typer.Option(help="The CSV to write: an answer a line.")],
     mean: Annotated[
         bool, typer.Option("--mean", help="Divide by the released number of rows (not for classes).")
     ] = False,
+    header: Header = "auto",
     force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Answer every line of a table: the sum, or the class, with the standard deviation of its noise."""
+    """Answer every line of a table; this spends nothing, however many lines there are.
+
+    The columns of --out: *sum* (or *mean*), of the kernel or the distance over the private rows; *noise_std*, the
+    standard deviation of the privacy noise in it; *error_std*, that of its whole error, noise and approximation.
+    For a release of classes: *class*.
+    """
     start = time.perf_counter()
     from normkit.estimators.private.tables import answer_queries
 
     with progress("answering") as advance:
-        done = answer_queries(release, table, out, mean=mean, force=force, advance=advance)
+        done = answer_queries(release, table, out, header=header, mean=mean, force=force, advance=advance)
     emit(done, json=json, seconds=time.perf_counter() - start, human=lambda console: _say_answered(console, done))
 
 
@@ -111,6 +125,21 @@ def _say_built(console: Console, done: dict[str, Any]) -> None:
     console.print(f"written: {done['written']}", soft_wrap=True)
 
 
+_COLUMNS = {
+    "sum": "over the private rows",
+    "mean": "the sum over the released number of rows",
+    "noise_std": "standard deviation of the privacy noise in it",
+    "error_std": "standard deviation of its whole error, noise and approximation",
+    "class": "the most similar one",
+}
+
+
 def _say_answered(console: Console, done: dict[str, Any]) -> None:
     console.print(f"{done['queries']} answers ({done['kind']}); nothing was spent")
+    if done["left_out"]:
+        console.print(f"left out, as the release has no such columns: {', '.join(done['left_out'])}", markup=False)
+    if not done["by_name"]:
+        console.print("columns were taken in order, as the release or the table has no names")
+    for column in done["columns"]:
+        console.print(f"  {column:<10} {_COLUMNS[column]}", highlight=False)
     console.print(f"written: {done['written']}", soft_wrap=True)

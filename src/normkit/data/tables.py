@@ -1,17 +1,18 @@
-"""Tables: named columns of numbers, from a CSV file, a DataFrame, an array or a tensor."""
+"""Tables: named columns of numbers, from a text file, a DataFrame, an array or a tensor."""
 
-import csv
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["Table", "as_table", "is_table", "read_table"]
+from normkit.data.delimited import Cells, Line, read_cells
+from normkit.data.written_numbers import MISSING, fault, looks_like_a_number, number
+from normkit.extras import require
 
-_MISSING = frozenset({"", "na", "nan", "null", "none"})
+__all__ = ["Table", "as_table", "is_table", "read_table"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,21 @@ class Table:
         names: of the D columns.
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
+        source: the DataFrame, array or tensor that it was made from; of a file, the Python that reads it again.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     left_out: tuple[str, ...] = ()
+    source: Any = None
+
+    def to_frame(self) -> Any:
+        """The values as a pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return require("pandas").DataFrame(self.values, columns=list(self.names))
 
 
 def is_table(found: Any) -> bool:
@@ -45,63 +56,65 @@ def as_table(found: Any) -> Table:
     if _is_frame(found):
         numbers = found.select_dtypes("number")
         left_out = tuple(str(name) for name in found.columns if name not in numbers.columns)
-        return Table(tuple(map(str, numbers.columns)), numbers.to_numpy(dtype=np.float64, na_value=np.nan), left_out)
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        return Table(tuple(map(str, numbers.columns)), values, left_out, found)
     if not is_table(found):
         raise TypeError(f"a {type(found).__name__} came: a DataFrame or a 2-D array is wanted")
     array = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise TypeError(f"the array holds {array.dtype}: real numbers are wanted")
-    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64))
+    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64), source=found)
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """The columns of numbers of a CSV file (a comma, or a tab where the name ends in .tsv), with a header line.
+def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
+    """The columns of numbers of a text file: cells separated by commas, semicolons or tabs, a header line or none.
 
-    A first column without a name holds the names of the rows, as R and pandas write them, and is left out. A cell is
-    missing where it is empty, NA, NaN, null or none.
+    Without a header the columns are called x0, x1, … A first column without a name holds the names of the rows, as R
+    and pandas write them, and is left out, as is every column of which less than half are numbers. A cell is missing
+    where it is empty, NA, NaN, null or none. Decimal commas are read where cells are separated by something else.
+
+    Args:
+        path: the file.
+        header: whether the first line names the columns: "yes", "no", or "auto": yes if no cell of it is a number, no
+            if all are; what could be both (0, 1, 2, … as pandas names columns, or names mixed with numbers) is refused.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no text, has no header or no rows, a line has another number of cells, or no column holds
-            numbers.
+        ValueError: it is no text, has no rows, a line has another number of cells, no column holds numbers, a column of
+            numbers holds something else in some line, columns bear one name, or "auto" cannot tell.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = [line for line in csv.reader(stream, delimiter="\t" if file.suffix == ".tsv" else ",") if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a table: {error}") from error
-    if len(lines) < 2:
-        raise ValueError(f"{file} has {len(lines)} lines: a header and rows are wanted")
-    return _from_lines(lines[0], lines[1:], str(file))
-
-
-def _from_lines(header: list[str], rows: list[list[str]], source: str) -> Table:
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise ValueError(f"{source}, line {number}: {len(row)} cells where the header has {len(header)}")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    if len(columns) < len(header):
-        raise ValueError(f"{source}: two columns bear one name")
-    if not header[0].strip():
-        del columns[header[0]]
-    numbers = {name: read for name, cells in columns.items() if (read := _numbers(cells)) is not None}
+    cells = read_cells(path, header, row_names=True)
+    lines = list(cells.lines)
+    if not lines:
+        raise ValueError(f"{cells.source} has a header and no rows: give a line of numbers for each row")
+    names = cells.names or [f"x{place}" for place in range(cells.width)]
+    places = range(0 if names[0] else 1, cells.width)
+    numbers = {names[place]: read for place in places if (read := _numbers(lines, place, cells)) is not None}
     if not numbers:
-        raise ValueError(f"{source}: no column holds numbers")
-    return Table(
-        tuple(numbers), np.column_stack([*numbers.values()]), tuple(name for name in columns if name not in numbers)
-    )
+        raise ValueError(f"{cells.source}: no column holds numbers")
+    left_out = tuple(names[place] for place in places if names[place] not in numbers)
+    again = f"normkit.data.read_table({cells.source!r}{'' if header == 'auto' else f', header={header!r}'})"
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again)
 
 
-def _numbers(cells: tuple[str, ...]) -> np.ndarray | None:
-    """The column as numbers; None where a cell is neither one nor missing, or all are missing."""
-    try:
-        values = np.array([np.nan if cell.strip().lower() in _MISSING else float(cell) for cell in cells])
-    except ValueError:
+def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
+    """The column as numbers; None where half of what it holds or more is none.
+
+    Raises:
+        ValueError: most cells are numbers and some cannot be read; names the first.
+    """
+    column = [row[place].strip() for _, row in lines]
+    read = [math.nan if cell.lower() in MISSING else number(cell, cells.decimal) for cell in column]
+    if None not in read:
+        values = np.array(read, dtype=np.float64)
+        return None if np.isnan(values).all() else values
+    held = [cell for cell in column if cell.lower() not in MISSING]
+    if 2 * sum(looks_like_a_number(cell, cells.decimal) for cell in held) <= len(held):
         return None
-    return None if np.isnan(values).all() else values
+    first = read.index(None)
+    raise ValueError(
+        f"{cells.source}, line {lines[first][0]}, {cells.name(place)}: {fault(column[first], cells.decimal)}"
+    )
 
 
 def _is_frame(found: Any) -> bool:

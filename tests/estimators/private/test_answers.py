@@ -13,7 +13,7 @@ from normkit.estimators import (
     PrivateSimilarityClassifier,
     load_private,
 )
-from normkit.estimators.private import queries
+from normkit.estimators.private import rows
 from normkit.estimators.private.exact import exact_distance_sums, exact_kernel_sums
 from normkit.estimators.private.features import KERNELS, feature_sums, fourier_features, rowwise_product
 
@@ -108,7 +108,7 @@ def test_float32_queries_are_answered_in_float32() -> None:
 def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     density = PrivateKernelDensity(epsilon=1.0, n_features=64, n_projections=2, insecure_seed=0).fit(X)
     whole = density.sum(Y)
-    monkeypatch.setattr(queries, "_BLOCK", 3 * 64)
+    monkeypatch.setattr(rows, "_BLOCK", 3 * 64)
     np.testing.assert_allclose(density.sum(Y), whole, rtol=1e-12)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 
 from normkit.benchmarks._harness.crossover import Crossover
+from normkit.benchmarks._harness.growth import Growth
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.table import Change, Table
 from normkit.benchmarks._harness.tune import Tuned
@@ -23,13 +24,14 @@ from normkit.benchmarks._harness.wording import (
     views,
 )
 
-__all__ = ["print_changes", "print_crossovers", "print_table", "print_tuned", "print_tuned_gpu"]
+__all__ = ["PrintedLive", "print_changes", "print_crossovers", "print_table", "print_tuned", "print_tuned_gpu"]
 
 _LEGEND = (
     "copy: rate of necessary bytes over an ordinary copy's · ULP: largest error, units in the last place\n"
     "ratio: the peer's time over ours, median of paired rounds{}; above 1 we are faster"
 )
 _HEAD = ("variant", "time", "copy", "ULP", "against", "ratio", "bar")
+_GROWTH = "How the cost grows: CPU time and peak memory of one call with one thread\n"
 _RIGHT = {"time", "copy", "ULP", "n", "memory"}
 _WIDE = 100  # columns from which the intervals are printed too
 
@@ -38,16 +40,56 @@ Line = tuple[str, ...]
 
 def print_table(table: Table, console: Console) -> None:
     """Print the user's view, the kernels' view, how cost grows; then which bars were missed, what was left out, why."""
-    interval = console.width >= _WIDE
+    _print_views(table, console)
+    if rows := grown(table):
+        _print(console, _GROWTH, style="bold")
+        _print_growth(rows, console)
+    _print_end(table, console)
+
+
+class PrintedLive:
+    """Prints what `print_table` prints as it is measured: the kernels' rows together, of what grows size by size.
+
+    Give it to `bench` as `measured`, and let `end` print the rest.
+    """
+
+    def __init__(self, console: Console, growing: Iterable[Growth] = ()) -> None:
+        """`growing` are the suites of growth to come: their names tell how wide columns must be."""
+        self._console, self._op = console, ""
+        names = max((len(each.name) for growth in growing for each in growth.variants), default=0)
+        self._widths = [max(names, len("variant")), 16, 8, 8, max(names, len("against")), 18, 0]
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Print the records of one setting."""
+        kernels = Table(tuple(record for record in records if record.mode != "growth"), {})
+        if kernels.records:
+            _print_views(kernels, self._console)
+        for record in (record for record in records if record.mode == "growth"):
+            if not self._op:
+                _print(self._console, _GROWTH, style="bold")
+                _print(self._console, _aligned(GROWTH_HEAD, self._widths, GROWTH_HEAD), style="dim")
+            if record.op != self._op:
+                self._op = record.op
+                _print(self._console, record.op)
+            _print(self._console, _aligned(growth_line(record), self._widths, GROWTH_HEAD))
+
+    def end(self, table: Table) -> None:
+        """Print which bars were missed, what was left out, and why."""
+        if self._op:
+            _print(self._console, "")
+        _print_end(table, self._console)
+
+
+def _print_views(table: Table, console: Console) -> None:
     for title, records in views(table):
         _print(console, f"{title}\n", style="bold")
-        _print_groups(records, console, interval)
-    if rows := grown(table):
-        _print(console, "How the cost grows: CPU time and peak memory of one call with one thread\n", style="bold")
-        _print_growth(rows, console)
+        _print_groups(records, console, interval=console.width >= _WIDE)
+
+
+def _print_end(table: Table, console: Console) -> None:
     for line in filter(None, (verdicts(table), *reasons(table))):
         _print(console, line)
-    _print(console, _LEGEND.format(" and its 95 % interval" if interval else " (~ noisy)"))
+    _print(console, _LEGEND.format(" and its 95 % interval" if console.width >= _WIDE else " (~ noisy)"))
 
 
 def _print(console: Console, line: str, style: str | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from normkit.benchmarks._harness.growth import Growth
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.resident import free_bytes
-from normkit.benchmarks._harness.single import CallFailedError, OutOfMemoryError, Single, fresh
+from normkit.benchmarks._harness.single import CallFailedError, OutOfMemoryError, Run, Single, fresh
 from normkit.benchmarks._harness.suite import Peer
 from normkit.benchmarks._harness.timing import Ratio, Timings
 
@@ -76,17 +76,26 @@ def measure_growth(
     seed: int = 0,
     out_of_time: Callable[[], bool] = lambda: False,
     progress: Callable[[str], None] = lambda line: None,
+    measured: Callable[[list[Record]], None] = lambda records: None,
+    run: Run | None = None,
 ) -> list[Record]:
     """All records of a suite: one a size, variant and peer, then one a variant with its exponents.
 
-    A size that the memory does not hold, as it has grown over the smaller ones, is skipped with the reason.
+    A size that the memory does not hold, as it has grown over the smaller ones, is skipped with the reason. `measured`
+    gets the records of each size, and at last the exponents, as soon as they are there. With `quick` the sizes are
+    `quick_sizes`, each is measured once, and what the exponents may be at most is not judged: it is promised for
+    `sizes`. `run` measures a call, `fresh` by default.
     """
     courses = [_course(growth, variant, seed) for variant in growth.variants]
     records: list[Record] = []
-    for size in (growth.quick_size,) if quick else growth.sizes:
+    for size in growth.quick_sizes if quick else growth.sizes:
         progress(f"{growth.op} n = {size}")
-        records += _at_size(growth, courses, size, 2 if quick else 3, seed, out_of_time)
-    return records + [row for course in courses if (row := _fitted(growth, course)) is not None]
+        found = _at_size(growth, courses, size, 1 if quick else 3, seed, out_of_time, run or fresh)
+        measured(found)
+        records += found
+    fitted = [row for course in courses if (row := _fitted(growth, course, judged=not quick)) is not None]
+    measured(fitted)
+    return records + fitted
 
 
 def skipped_growth(growth: Growth, reason: str, device: str) -> Record:
@@ -121,14 +130,14 @@ def disagreement(growth: Growth, peer: Peer, seed: int = 0) -> float:
 
 
 def _at_size(
-    growth: Growth, courses: list[_Course], size: int, rounds: int, seed: int, out_of_time: Callable[[], bool]
+    growth: Growth, courses: list[_Course], size: int, rounds: int, seed: int, out_of_time: Callable[[], bool], run: Run
 ) -> list[Record]:
     left_out = [
         _left_out(growth, course, size, why) for course in courses if (why := _why_not(course, size, out_of_time))
     ]
     named = {row.variant for row in left_out}
     going = [course for course in courses if course.variant.name not in named]
-    found = _rounds(growth, going, size, rounds, seed, out_of_time)
+    found = _rounds(growth, going, size, rounds, seed, out_of_time, run)
     ended = [course for course in going if len(found[course.variant.name]) < rounds]
     going = [course for course in going if course not in ended]
     for course in going:
@@ -146,7 +155,7 @@ def _why_not(course: _Course, size: int, out_of_time: Callable[[], bool]) -> str
 
 
 def _rounds(
-    growth: Growth, courses: list[_Course], size: int, rounds: int, seed: int, out_of_time: Callable[[], bool]
+    growth: Growth, courses: list[_Course], size: int, rounds: int, seed: int, out_of_time: Callable[[], bool], run: Run
 ) -> dict[str, list[Single]]:
     """Fresh processes, the variants in a random order in each round."""
     found: dict[str, list[Single]] = {course.variant.name: [] for course in courses}
@@ -157,7 +166,7 @@ def _rounds(
             if course.stopped or out_of_time():
                 continue
             try:
-                found[course.variant.name].append(fresh(course.variant.call, growth, size, seed))
+                found[course.variant.name].append(run(course.variant.call, growth, size, seed))
             except OutOfMemoryError as error:
                 course.stopped = str(error)
             except CallFailedError as error:
@@ -198,7 +207,7 @@ def _with_ratio(row: Record, peer: str, ratio: Ratio) -> Record:
     return replace(row, ratio_to=peer, ratio_median=ratio.median, ratio_ci=[ratio.low, ratio.high])
 
 
-def _fitted(growth: Growth, course: _Course) -> Record | None:
+def _fitted(growth: Growth, course: _Course, *, judged: bool) -> Record | None:
     """The row of a variant's exponents; None where there are fewer than two sizes to fit them to."""
     time, memory = exponent(course.seconds), exponent(course.bytes, LEAST_BYTES)
     if time is None:
@@ -209,7 +218,7 @@ def _fitted(growth: Growth, course: _Course) -> Record | None:
         memory_exponent=memory,
         reason="" if memory is not None else f"fewer than two sizes took {LEAST_BYTES:.0f} bytes or more: no exponent",
     )
-    if course.variant.name != "normkit":
+    if course.variant.name != "normkit" or not judged:
         return row
     return _limited(row, {"time_exponent": growth.most_time_exponent, "memory_exponent": growth.most_memory_exponent})
 

@@ -30,7 +30,7 @@ class Growth:
         inputs: makes the inputs of a size n from a generator. What is not to be measured belongs here too: the fit
             where queries are the question.
         sizes: n, in rising order: 1, 10 and, where memory is linear, 100 times the size of a claim.
-        quick_size: the n of the tests, of `--quick` and of the call before the one that is measured.
+        quick_size: the n of the tests and of the call before the one that is measured; the least n of `--quick`.
         peers: others that compute the same; those that do (`same`) must agree with `public` at `quick_size`.
             `largest` is the n from which on a peer is left out; `writes_out`, `prepare` and `device` mean nothing here.
         dtype: of the inputs.
@@ -59,6 +59,12 @@ class Growth:
     def variants(self) -> tuple[Peer, ...]:
         """The public call, then the peers."""
         return (Peer("normkit", self.public), *self.peers)
+
+    @property
+    def quick_sizes(self) -> tuple[int, ...]:
+        """Three sizes for a first look, up to the smallest of `sizes` or 8 times the least, whichever is larger."""
+        least, most = self.quick_size, max(self.sizes[0], 8 * self.quick_size)
+        return least, round((least * most) ** 0.5), most
 
     def make(self, size: int, seed: int) -> tuple[Any, ...]:
         """The inputs of a size."""

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from normkit.benchmarks._harness.machine import machine
 from normkit.benchmarks._harness.record import Record
 from normkit.benchmarks._harness.roof import cache_class
 from normkit.benchmarks._harness.scene import Effort, time_scene
+from normkit.benchmarks._harness.single import Run, sprouting
 from normkit.benchmarks._harness.suite import Scene, Suite
 from normkit.benchmarks._harness.table import Table
-from normkit.listing import modules
+from normkit.listing import meant, modules
 
 __all__ = ["bench", "devices", "growths", "suites", "why_no_gpu"]
 
@@ -52,7 +54,7 @@ def _named_suites(names: Names) -> list[Suite | Growth]:
     known = operations | {suite.family for suite in every}
     for name in wanted:
         if name not in known:
-            raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"no benchmark is called {name!r}: {meant(name, sorted(known))}")
     return [
         suite for suite in every if suite.op in wanted or (suite.family in wanted and suite.family not in operations)
     ]
@@ -69,6 +71,7 @@ def bench(
     minutes: float | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    measured: Callable[[list[Record]], None] | None = None,
 ) -> Table:
     """Time operations against their peers and against the machine's copy speed, in interleaved rounds.
 
@@ -89,6 +92,8 @@ def bench(
         minutes: begin no setting after so many; what is left out is a record with status `skipped`.
         seed: of inputs, rounds and bootstrap.
         progress: called with one line of text before each setting.
+        measured: called with records as soon as they are there: those of all kernels, then those of each size of what
+            grows.
 
     Returns:
         The table; iterate it for `Record`s, `to_dict()` is the JSON object.
@@ -105,13 +110,17 @@ def bench(
         raise ValueError(f"minutes must be more than 0, got {minutes}")
     deadline = math.inf if minutes is None else start + 60 * minutes
     progress = progress or (lambda line: None)
+    measured = measured or (lambda records: None)
     records: list[Record] = []
     if "cpu" in kinds:
         records += _on_cpu(chosen, counts, quick, compiled, seed, progress, deadline)
     if "cuda" in kinds:
         records += _on_gpu(chosen, quick, compiled, seed, progress, deadline)
-    for growth in growing:
-        records += _growth(growth, kinds, quick, seed, progress, deadline)
+    if records:
+        measured(records)
+    with sprouting() if quick and growing else nullcontext(None) as run:
+        for growth in growing:
+            records += _growth(growth, kinds, quick, seed, progress, measured, deadline, run)
     table = Table(tuple(records), machine(), device, time.perf_counter() - start)
     if out is not None:
         table.save(out)
@@ -119,12 +128,27 @@ def bench(
 
 
 def _growth(
-    growth: Growth, kinds: tuple[str, ...], quick: bool, seed: int, progress: Callable[[str], None], deadline: float
+    growth: Growth,
+    kinds: tuple[str, ...],
+    quick: bool,
+    seed: int,
+    progress: Callable[[str], None],
+    measured: Callable[[list[Record]], None],
+    deadline: float,
+    run: Run | None,
 ) -> list[Record]:
     if "cpu" not in kinds:
-        return [skipped_growth(growth, "growth is measured on the CPU", "cuda")]
+        found = [skipped_growth(growth, "growth is measured on the CPU", "cuda")]
+        measured(found)
+        return found
     return measure_growth(
-        growth, quick=quick, seed=seed, progress=progress, out_of_time=lambda: time.perf_counter() > deadline
+        growth,
+        quick=quick,
+        seed=seed,
+        progress=progress,
+        measured=measured,
+        out_of_time=lambda: time.perf_counter() > deadline,
+        run=run,
     )
 
 

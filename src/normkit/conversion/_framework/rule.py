@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
-from normkit.listing import modules
+from normkit.listing import meant, modules
 from normkit.surgery import Flow, Step, paths
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _rule(entry: object) -> Rule:
         return entry
     if isinstance(entry, str):
         if entry not in rules():
-            raise ValueError(f"there is no rule {entry!r}; there are {', '.join(rules())}")
+            raise ValueError(f"there is no rule {entry!r}: {meant(entry, rules())}")
         return rules()[entry]()
     hint = f": write {entry.__name__}()" if isinstance(entry, type) and issubclass(entry, Rule) else ""
     raise TypeError(f"to= takes rules of normkit.conversion or their slugs, got {entry!r}{hint}")

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Sequence
 
 from normkit.diagnosis._framework.probe import Probe
-from normkit.listing import modules
+from normkit.listing import meant, modules
 
 __all__ = ["chosen", "probes"]
 
@@ -23,7 +23,7 @@ def chosen(wanted: Sequence[str | type[Probe] | Probe] | str | None) -> list[Pro
     """Fresh probes for what the user named: slugs (a string may hold several, joined by commas), classes or probes.
 
     Raises:
-        ValueError: there is no probe of that name; lists those that there are.
+        ValueError: there is no probe of that name; says which is meant or which there are.
     """
     known = probes()
     if wanted is None:
@@ -39,5 +39,5 @@ def _made(wanted: str | type[Probe] | Probe, known: dict[str, type[Probe]]) -> P
         return wanted()
     slug = wanted.strip()
     if slug not in known:
-        raise ValueError(f"there is no probe {slug!r}: choose among {', '.join(known)}")
+        raise ValueError(f"there is no probe {slug!r}: {meant(slug, known)}")
     return known[slug]()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from normkit import data
+from normkit.diagnosis._framework.discovery import chosen
 from normkit.diagnosis._framework.examination import diagnose
 from normkit.diagnosis._framework.finding import Finding, worst
 from normkit.diagnosis._framework.result import Diagnosis
@@ -64,6 +65,7 @@ def train_default(
         remedy: rules to convert by; batch-channel normalisation with weight standardisation by default.
         probes: as for `diagnose`.
     """
+    chosen(probes)  # a misspelt probe is named before anything is trained
     started = time.process_time()
     x, y, x_test, y_test = data.digits()
     model = _converted(seed, remedy).model if treated else _initial(seed)

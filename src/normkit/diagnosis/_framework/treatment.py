@@ -13,6 +13,7 @@ from normkit.diagnosis._framework.examination import diagnose
 from normkit.diagnosis._framework.finding import SEVERITIES, Finding
 from normkit.diagnosis._framework.remedy import by_rule
 from normkit.diagnosis._framework.result import Diagnosis
+from normkit.listing import meant
 
 __all__ = ["Quality", "Treatment", "treat"]
 
@@ -283,7 +284,8 @@ def _chosen(diagnosis: Diagnosis, remedy: str | Sequence[Any] | None) -> tuple[F
         if by_rule(*slugs) is None:
             from normkit.conversion import rules
 
-            raise ValueError(f"there is no remedy {','.join(slugs)!r}: rules are {', '.join(rules())}")
+            unknown = next(slug for slug in slugs if slug not in rules())
+            raise ValueError(f"there is no remedy {unknown!r}: {meant(unknown, rules())}")
         return _finding_for(diagnosis, slugs), [wanted]
     for finding in diagnosis.findings:
         rules_of = [list(each.to) for each in finding.remedies if by_rule(*each.to)]

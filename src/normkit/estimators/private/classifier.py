@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -24,6 +25,7 @@ from normkit.estimators.private.features import (
 )
 from normkit.estimators.private.queries import fourier_answers, fourier_errors
 from normkit.estimators.private.release import PrivateEstimator, whole_or_nothing
+from normkit.estimators.private.rows import row_blocks
 from normkit.estimators.private.scale import Sensitivity
 from normkit.estimators.private.spend import PrivacyWarning
 
@@ -115,7 +117,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
-        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), y (n,)."""
+        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), dense or CSR, y (n,)."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
         if self.similarity not in ("inner", *KERNELS):
@@ -128,7 +130,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
             self.classes_ = _given_labels(self.classes)
         sized = self.similarity != "inner" and self.classes is not None
         plan = self._plan(self._sensitivity(2 * int(self.n_features))) if sized else None
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         label = self._labels(y)
         plan = plan or self._plan(
@@ -168,12 +170,15 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         dims = int(self.n_projections or dims)
         self.frequencies_ = draw_frequencies(self.similarity, dims, int(self.n_features), rng, float(self.bandwidth))
 
-    def _sums(self, X: Float[ndarray, "n d"], label: Int[ndarray, "n"]) -> Int[ndarray, "K features"]:
+    def _sums(self, X: Any, label: Int[ndarray, "n"]) -> Int[ndarray, "K features"]:
         if self.frequencies_ is not None:
             return grouped_feature_sums(X, label, len(self.classes_), self.frequencies_, self.projection_)
-        inside, _ = into_ball(X, np.zeros(X.shape[1]), 1.0)
-        steps = np.rint(inside * 2.0**FRACTION_BITS).astype(np.int64)
-        return np.stack([steps[label == each].sum(axis=0) for each in range(len(self.classes_))])
+        total = np.zeros((len(self.classes_), X.shape[1]), dtype=np.int64)
+        for place, rows in row_blocks(X, X.shape[1]):
+            inside, _ = into_ball(rows, np.zeros(X.shape[1]), 1.0)
+            member = (label[place] == np.arange(len(self.classes_))[:, None]).astype(np.float64)
+            total += (member @ np.rint(inside * 2.0**FRACTION_BITS)).astype(np.int64)  # below 2⁵³: exact in any order
+        return total
 
     def _sensitivity(self, size: int) -> Sensitivity:
         """Of the sums of `size` numbers a class, and the counts with weighting "mean"."""
@@ -219,10 +224,12 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
         """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if self.frequencies_ is None:
-            norm = np.sqrt(np.square(Y).sum(axis=1, keepdims=True))
-            sums = (Y / np.maximum(norm, 1.0)) @ self.sums_.T.astype(Y.dtype)
+            each = self.sums_.T.astype(Y.dtype)
+            sums = np.concatenate(
+                [(rows / np.maximum(row_norms(rows), 1.0)[:, None]) @ each for _, rows in row_blocks(Y, Y.shape[1])]
+            )
         else:
             sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
         return sums if self.counts_ is None else sums / np.maximum(self.counts_, self._count_floor()).astype(sums.dtype)
@@ -239,10 +246,10 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         if self.frequencies_ is not None:
-            return np.full(len(Y), math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
-        return np.minimum(np.sqrt(np.square(Y).sum(axis=1)), 1.0) * math.sqrt(self.noise_variance_)
+            return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
+        return np.minimum(row_norms(Y), 1.0) * math.sqrt(self.noise_variance_)
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q K"]:
         """Standard error of each class's sum (before any division by counts): noise and frequencies, shape (q, K).
@@ -253,7 +260,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         check_is_fitted(self)
         if self.frequencies_ is None:
             return np.repeat(self.noise_std(Y)[:, None], len(self.classes_), axis=1)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         return fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)
 
     def _public(self) -> dict[str, Any]:
@@ -267,6 +274,12 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
             "projection_": self.projection_,
             "frequencies_": self.frequencies_,
         }
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_",) if self.counts_ is None else ("sums_", "counts_")

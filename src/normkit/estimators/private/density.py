@@ -117,11 +117,11 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any = None) -> "PrivateKernelDensity":
-        """Release the noisy sums of the rows X, shape (n, d), and forget them."""
+        """Release the noisy sums of the rows X, shape (n, d), dense or CSR, and forget them."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
         plan = self._plan(self._sensitivity())
-        X = validate_data(self, X, dtype=np.float64)
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64)
         self.kernel_, self.bandwidth_ = self.kernel, float(self.bandwidth)
         rng = check_random_state(self.random_state)
         self.projection_ = None
@@ -131,10 +131,10 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         self.frequencies_ = draw_frequencies(self.kernel, dims, int(self.n_features), rng, self.bandwidth_)
         sums = feature_sums(X, self.frequencies_, self.projection_)
         if self.neighbours == "replace_one":
-            self.sums_, self.count_ = self._release(sums, plan)[None], float(len(X))
+            self.sums_, self.count_ = self._release(sums, plan)[None], float(X.shape[0])
         else:
             weight = self._count_weight()
-            released = self._release(np.append(sums, len(X) * round(weight * plan.steps)), plan)
+            released = self._release(np.append(sums, X.shape[0] * round(weight * plan.steps)), plan)
             self.sums_, self.count_ = released[None, :-1], float(released[-1] / weight)
         return self
 
@@ -156,7 +156,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def sum(self, Y: Any) -> Float[ndarray, "q"]:
         """Σ_x f((x − y)/bandwidth) for each query, shape (q,), in the dtype of Y (float32 or float64)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         return fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)[:, 0]
 
     def kde(self, Y: Any) -> Float[ndarray, "q"]:
@@ -175,8 +175,8 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each answer of `sum`: σ/√D for every query, as ‖φ(y)‖² = D."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
-        return np.full(len(Y), math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard error of each answer of `sum` as an estimate of the exact sum: noise and frequencies together.
@@ -186,7 +186,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         numbers alone. Not in it: what `n_projections` changes of the distances. With one frequency it is infinite.
         """
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         return fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)[:, 0]
 
     def _public(self) -> dict[str, Any]:
@@ -199,6 +199,12 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
             "projection_": self.projection_,
             "frequencies_": self.frequencies_,
         }
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_", "count_")

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
+
+from normkit.estimators.private.rows import row_blocks
 
 __all__ = ["fourier_answers", "fourier_errors"]
 
-_BLOCK = 2**22  # features held at once; a block is then a few tens of megabytes
-
 
 def fourier_answers(
-    Y: Float[ndarray, "q d"],
+    Y: Float[ndarray, "q d"] | csr_array | csr_matrix,
     frequencies: Float[ndarray, "k D"],
     sums: Float[ndarray, "sums 2*D"],
     projection: Float[ndarray, "d k"] | None = None,
@@ -32,22 +33,21 @@ def fourier_answers(
     count = frequencies.shape[1]
     W, S = (torch.as_tensor(part, dtype=dtype, device=device) for part in (frequencies, sums / count))
     P = None if projection is None else torch.as_tensor(projection, dtype=dtype, device=device)
-    answers = np.empty((len(Y), len(sums)), dtype=Y.dtype)
-    step = max(1, _BLOCK // count)
+    answers = np.empty((Y.shape[0], len(sums)), dtype=Y.dtype)
     with torch.inference_mode():
-        for start in range(0, len(Y), step):
-            block = torch.from_numpy(np.ascontiguousarray(Y[start : start + step])).to(device, dtype)
+        for place, dense in row_blocks(Y, count):
+            block = torch.from_numpy(np.ascontiguousarray(dense)).to(device, dtype)
             rows = block if P is None else block @ P
             answer = _answer(rows @ W, S)
             lost = ~answer.isfinite().all(dim=1)
             if lost.any():
                 answer[lost] = _finite_answer(rows[lost] @ W, S)
-            answers[start : start + step] = answer.cpu().numpy()
+            answers[place] = answer.cpu().numpy()
     return answers
 
 
 def fourier_errors(
-    Y: Float[ndarray, "q d"],
+    Y: Float[ndarray, "q d"] | csr_array | csr_matrix,
     frequencies: Float[ndarray, "k D"],
     sums: Float[ndarray, "sums 2*D"],
     projection: Float[ndarray, "d k"] | None = None,
@@ -60,7 +60,7 @@ def fourier_errors(
     """
     count = frequencies.shape[1]
     if count < 2:
-        return np.full((len(Y), len(sums)), np.inf)
+        return np.full((Y.shape[0], len(sums)), np.inf)
     cosine, sine = np.split(sums, 2, axis=1)
     doubled = np.concatenate(((cosine**2 - sine**2) / 2, cosine * sine), axis=1)
     level = (cosine**2 + sine**2).mean(axis=1) / 2

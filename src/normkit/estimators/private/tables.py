@@ -1,14 +1,15 @@
-"""Releases and queries by files: a CSV in, a release out; a CSV of queries in, a CSV of answers out, in blocks."""
+"""Releases and queries by files: a table in, a release out; a table of queries in, a CSV of answers out, in blocks."""
 
 import csv
 import os
-from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from normkit.data.delimited import Cells, as_numbers, read_cells
 from normkit.data.files import atomic
 from normkit.estimators.private.classifier import PrivateSimilarityClassifier
 from normkit.estimators.private.density import PrivateKernelDensity
@@ -24,6 +25,7 @@ def build_release(
     table: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    header: str = "auto",
     kernel: str | None = None,
     metric: str | None = None,
     bandwidth: Any = 1.0,
@@ -36,40 +38,47 @@ def build_release(
     force: bool = False,
     **budget: Any,
 ) -> dict[str, Any]:
-    """Fit to the rows of a CSV, write the release to `out`, and say what was spent.
+    """Fit to the rows of a text file of cells, write the release to `out`, and say what was spent.
 
     Raises:
         FileNotFoundError: there is no such table.
         FileExistsError: `out` is there and `force` is false; nothing is spent.
-        ValueError: a cell that is no number (named by line and column), or options that do not go together.
+        OSError: `out` cannot be written; nothing is spent.
+        ValueError: a cell that is no number (named by line and column), a first line that could be names or a row
+            (`header` "yes" or "no" says which), or options that do not go together.
     """
     if metric is not None and (kernel is not None or label is not None):
         raise ValueError("--metric releases sums of distances: leave --kernel and --label out, or leave --metric out")
     if label is not None and not classes:
         raise ValueError(f"--label {label} needs --classes, all labels that could occur: whether one does is private")
+    if label is None and classes:
+        raise ValueError("--classes are the values of a column of labels: name it with --label, or leave --classes out")
     if label is None and kernel == "inner":
         raise ValueError("--kernel inner is for classes: give --label and --classes")
     _check_free(out, force)
-    kernels = {"bandwidth": bandwidth, "n_features": features, "n_projections": projections, "random_state": seed}
-    names, lines = _lines(table)
-    at = _column(names, label, table) if label is not None else None
-    rows, labels = _split(list(lines), at, table)
-    if metric is not None:
-        fitted: Any = PrivateDistance(metric, bounds=bounds, random_state=seed, **budget).fit(rows)
-    elif at is not None:
-        classifier = PrivateSimilarityClassifier(kernel or "gaussian", classes=classes, **kernels, **budget)
-        fitted = classifier.fit(rows, labels)
-    else:
-        fitted = PrivateKernelDensity(kernel or "gaussian", **kernels, **budget).fit(rows)
-    if names is not None:
-        fitted.feature_names_in_ = np.asarray([name for i, name in enumerate(names) if i != at], dtype=object)
-    fitted.save(out)
+    with atomic(out) as temporary:  # a folder that cannot be written is found before anything is spent
+        kernels = {"bandwidth": bandwidth, "n_features": features, "n_projections": projections, "random_state": seed}
+        cells = read_cells(table, header)
+        at = None if label is None else _column(cells, label)
+        rows, labels = _rows(cells, at)
+        if metric is not None:
+            fitted: Any = PrivateDistance(metric, bounds=bounds, random_state=seed, **budget).fit(rows)
+        elif at is not None:
+            _check_labels(labels, classes or [], cells.source, label)
+            classifier = PrivateSimilarityClassifier(kernel or "gaussian", classes=classes, **kernels, **budget)
+            fitted = classifier.fit(rows, [name for _, name in labels])
+        else:
+            fitted = PrivateKernelDensity(kernel or "gaussian", **kernels, **budget).fit(rows)
+        if cells.names is not None:
+            fitted.feature_names_in_ = np.asarray([n for i, n in enumerate(cells.names) if i != at], dtype=object)
+        fitted.save(temporary)
     arrays = (getattr(fitted, name) for name in fitted._summed())
     numbers = sum(int(np.size(array)) for array in arrays)
     return {
         "kind": type(fitted).__name__,
         "numbers": numbers,
         "columns": fitted.n_features_in_,
+        "names": cells.names is not None,
         "spend": fitted.spend_.to_dict(),
         "written": str(out),
     }
@@ -80,34 +89,52 @@ def answer_queries(
     table: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    header: str = "auto",
     mean: bool = False,
     force: bool = False,
     advance: Callable[..., None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Write an answer for each line of a CSV: `sum,noise_std`, or `class` for a classifier; whole or not at all.
+    """Write an answer for each line of a table: `sum,noise_std,error_std`, or `class`; whole or not at all.
+
+    `noise_std` is the standard deviation of the privacy noise in the answer, `error_std` that of the whole error as
+    `estimate_error` gives it. Where both the release and the table have names, columns are matched by name and others
+    are left out; else they are taken in order.
 
     Raises:
         FileNotFoundError: no release or no table.
         FileExistsError: `out` is there and `force` is false.
-        ValueError: a cell that is no number, other columns than the release's, or `mean` of classes.
+        ValueError: a cell that is no number, columns of the release that the table lacks, or `mean` of classes.
     """
     fitted = load_private(release)
     classes = isinstance(fitted, PrivateSimilarityClassifier)
     if mean and classes:
         raise ValueError("--mean is for sums, and this release holds classes: leave it out")
     _check_free(out, force)
-    names, lines = _lines(table)
-    order = _in_order(names, fitted, table)
+    cells = read_cells(table, header)
+    order, left_out = _in_order(cells, fitted)
+    by_name = cells.names is not None and hasattr(fitted, "feature_names_in_")
+    if hasattr(fitted, "feature_names_in_"):
+        del fitted.feature_names_in_  # the columns are put in order here
     count, divisor = 0, max(fitted.count_, 1.0) if mean else 1.0
-    with atomic(out) as temporary, temporary.open("w", newline="") as file:
+    columns = ["class"] if classes else ["mean" if mean else "sum", "noise_std", "error_std"]
+    with atomic(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["class"] if classes else ["mean" if mean else "sum", "noise_std"])
-        while block := list(islice(lines, _LINES)):
-            rows, _ = _split(block, None, table)
-            writer.writerows(_answers(fitted, rows[:, order] if order is not None else rows, divisor))
+        writer.writerow(columns)
+        while block := list(islice(cells.lines, _LINES)):
+            rows = as_numbers(block, order, cells)
+            writer.writerows(_answers(fitted, rows, divisor))
             count += len(rows)
             advance(len(rows))
-    return {"kind": type(fitted).__name__, "queries": count, "written": str(out)}
+        if not count:
+            raise ValueError(f"{cells.source} has a header and no rows: give a line of numbers for each query")
+    return {
+        "kind": type(fitted).__name__,
+        "queries": count,
+        "columns": columns,
+        "by_name": by_name,
+        "left_out": left_out,
+        "written": str(out),
+    }
 
 
 def _check_free(out: str | os.PathLike[str], force: bool) -> None:
@@ -115,75 +142,66 @@ def _check_free(out: str | os.PathLike[str], force: bool) -> None:
         raise FileExistsError(f"{out} is there already: choose another --out, or pass force=True (--force)")
 
 
+def _rows(cells: Cells, label: int | None) -> tuple[Any, list[tuple[int, str]]]:
+    """All rows as numbers, read in blocks, and, apart, the cells of the column of labels with their lines."""
+    columns = [place for place in range(cells.width) if place != label]
+    if not columns:
+        raise ValueError(f"{cells.source} has a column of labels and no other: columns of numbers are wanted beside it")
+    blocks, labels = [], []
+    while block := list(islice(cells.lines, _LINES)):
+        blocks.append(as_numbers(block, columns, cells))
+        labels += [(line, row[label].strip()) for line, row in block if label is not None]
+    if not blocks:
+        raise ValueError(f"{cells.source} has a header and no rows: give a line of numbers for each row")
+    return np.concatenate(blocks), labels
+
+
+def _check_labels(labels: list[tuple[int, str]], classes: list[str], source: str, column: str | None) -> None:
+    known = set(classes)
+    for line, name in labels:
+        if name not in known:
+            there = "is not among --classes; add it there" if name else "is empty; fill it in, or leave the row out"
+            raise ValueError(f"{source}, line {line}: the label in column {column} {there}")
+
+
 def _answers(fitted: Any, rows: Any, divisor: float) -> list[list[Any]]:
-    if hasattr(fitted, "feature_names_in_"):
-        del fitted.feature_names_in_  # the columns were put in order already
     if isinstance(fitted, PrivateSimilarityClassifier):
         return [[each] for each in fitted.predict(rows).tolist()]
     sums = fitted.sum(rows) if isinstance(fitted, PrivateKernelDensity) else fitted.sum_distances(rows)
-    return (np.column_stack((sums, fitted.noise_std(rows))) / divisor).tolist()
+    answers = np.column_stack((sums, fitted.noise_std(rows), fitted.estimate_error(rows))) / divisor
+    return cast("list[list[Any]]", answers.tolist())
 
 
-def _in_order(names: list[str] | None, fitted: Any, table: Any) -> list[int] | None:
-    """Where the release's columns stand in the queries' table; None where either has no names."""
+def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
+    """Where the release's columns stand in the table, and the names of the table's other columns.
+
+    Raises:
+        ValueError: the table lacks some of them, or their number differs where one of both has no names.
+    """
     wanted = getattr(fitted, "feature_names_in_", None)
-    if names is None or wanted is None:
-        return None
-    return [_column(names, name, table) for name in wanted]
+    if cells.names is None or wanted is None:
+        if cells.width != fitted.n_features_in_:
+            raise ValueError(
+                f"{cells.source} has {cells.width} columns, and the release was built from {fitted.n_features_in_}: "
+                "give the same columns, in the same order"
+            )
+        return list(range(cells.width)), []
+    if missing := [name for name in wanted if name not in cells.names]:
+        raise ValueError(
+            f"{cells.source} lacks {_few(missing)} of the release's columns: it has {_few(cells.names)}; name its "
+            "columns as the release's are named"
+        )
+    place = {name: at for at, name in enumerate(cells.names)}
+    return [place[name] for name in wanted], [name for name in cells.names if name not in set(wanted)]
 
 
-def _lines(table: str | os.PathLike[str]) -> tuple[list[str] | None, Iterator[tuple[int, list[str]]]]:
-    """Names of the columns, if no cell of the first line is a number, and the lines of cells with their numbers."""
-    path = Path(table)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no table {path}")
-    reader = _numbered(path)
-    first = next(reader, None)
-    if first is None:
-        raise ValueError(f"{path} is empty: a line of numbers for each row is wanted")
-    if all(_number(cell) is None for cell in first[1]):
-        return [cell.strip() for cell in first[1]], reader
-    return None, chain([first], reader)
+def _column(cells: Cells, wanted: str) -> int:
+    if cells.names is None or wanted not in cells.names:
+        there = "no names of columns" if cells.names is None else f"the columns {_few(cells.names)}"
+        raise ValueError(f"{cells.source} has no column {wanted}: it has {there}")
+    return cells.names.index(wanted)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _column(names: list[str] | None, wanted: str, table: Any) -> int:
-    if names is None or wanted not in names:
-        there = "no names of columns" if names is None else f"the columns {', '.join(names)}"
-        raise ValueError(f"{table} has no column {wanted}: it has {there}")
-    return names.index(wanted)
-
-
-def _split(block: list[tuple[int, list[str]]], label: int | None, table: Any) -> tuple[Any, list[str]]:
-    """The numbers of the lines and, apart, the cells of the column of labels."""
-    labels = [cells[label].strip() for _, cells in block if label is not None and label < len(cells)]
-    numbers = [(line, [c for i, c in enumerate(cells) if i != label]) for line, cells in block]
-    try:
-        return np.asarray([cells for _, cells in numbers], dtype=np.float64).reshape(len(numbers), -1), labels
-    except ValueError:
-        raise ValueError(f"{table}, {_first_fault(numbers)}") from None
-
-
-def _first_fault(lines: list[tuple[int, list[str]]]) -> str:
-    width = len(lines[0][1])
-    for line, cells in lines:
-        if len(cells) != width:
-            return f"line {line} has {len(cells)} numbers, and the first has {width}"
-        for column, cell in enumerate(cells, start=1):
-            if _number(cell) is None:
-                return f"line {line}, column {column} is no number: every cell but a label must be one"
-    return "the lines hold what is no number"
+def _few(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,7 +1,6 @@
 """Find papers: the modules of `normkit.papers`, and those that other packages register."""
 
 import warnings
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
 from normkit import listing
@@ -43,9 +42,7 @@ def get(slug: str) -> Paper:
     known = {paper.slug: paper for paper in papers()}
     if slug in known:
         return known[slug]
-    close = get_close_matches(slug, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else "there are: " + ", ".join(known)
-    raise ValueError(f"there is no paper {slug!r}; {hint} (`normkit list` shows all)")
+    raise ValueError(f"there is no paper {slug!r}: {listing.meant(slug, known)} (`normkit list` shows all)")
 
 
 def _registered(point: EntryPoint, taken: dict[str, Paper]) -> Paper | None:

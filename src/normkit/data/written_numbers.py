@@ -1,0 +1,76 @@
+"""Numbers as people write them into files, and what to say of those that cannot be read.
+
+What is said never shows the cell: the table may be private.
+"""
+
+import re
+
+__all__ = ["DECIMAL_COMMA", "MISSING", "THOUSANDS", "fault", "looks_like_a_number", "number"]
+
+MISSING = frozenset({"", "na", "nan", "null", "none"})
+"""How a missing value is written, in lower case."""
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:([,.'’ \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?")
+"""Digits in groups of three; `1,234` matches both."""
+
+_BETWEEN = re.compile(r"[\s|:]+")
+
+
+def number(cell: str, decimal: str = ".") -> float | None:
+    """The number in a cell; None where it is none."""
+    if decimal == ",":
+        if "." in cell:
+            return None
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def fault(cell: str, decimal: str = ".") -> str:
+    """What stands in a cell in place of a finite number, and what to write, without showing it."""
+    cell = cell.strip()
+    if cell.lower() in MISSING:
+        return "the cell is empty (or NA), and a number is wanted in every one; fill it in, or leave the row out"
+    if number(cell, decimal) is not None:
+        return "the number is infinite; write a finite one, or leave the row out"
+    return next((said for looks, said in _FAULTS if looks(cell, decimal)), "the cell is no number")
+
+
+def _is_several(cell: str, decimal: str) -> bool:
+    parts = _BETWEEN.split(cell)
+    return len(parts) > 1 and all(number(part, decimal) is not None for part in parts)
+
+
+_FAULTS = (
+    (
+        lambda cell, decimal: cell.endswith(("%", "‰")),
+        "the number has a percent sign; write it without, all of a column in one unit",
+    ),
+    (lambda cell, decimal: cell.startswith(("<", ">")), "a bound stands there, such as <1; write one number"),
+    (
+        lambda cell, decimal: decimal == "," and number(cell) is not None,
+        "the number has a decimal point, and numbers before it have decimal commas; write all of them one way",
+    ),
+    (
+        lambda cell, decimal: bool(DECIMAL_COMMA.fullmatch(cell)) and not THOUSANDS.fullmatch(cell),
+        "the number has a decimal comma; write a point, such as 1.5",
+    ),
+    (
+        lambda cell, decimal: bool(THOUSANDS.fullmatch(cell)),
+        "the number has a separator of thousands; write 1234.5 for 1,234.5",
+    ),
+    (_is_several, "several numbers stand there; separate cells by commas, semicolons or tabs"),
+    (
+        lambda cell, decimal: number(cell.strip("$€£¥ "), decimal) is not None,
+        "the number has a unit; write it without",
+    ),
+)
+
+
+def looks_like_a_number(cell: str, decimal: str = ".") -> bool:
+    """Whether a cell is a number, or one that is written in a way that cannot be read."""
+    cell = cell.strip()
+    return number(cell, decimal) is not None or any(looks(cell, decimal) for looks, _ in _FAULTS)

@@ -1,0 +1,184 @@
+"""One reader of tables of numbers: separators, decimal marks, first lines, and what is said of cells that are none."""
+
+import csv
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from normkit.data.delimited import as_numbers, read_cells
+from normkit.data.written_numbers import fault, looks_like_a_number, number
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+def read(file: Path, text: str, header: str = "auto") -> tuple[list[str] | None, np.ndarray]:
+    file.write_text(text, encoding="utf-8")
+    cells = read_cells(file, header)
+    return cells.names, as_numbers(list(cells.lines), range(cells.width), cells)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1.5,2\n-3,4e2\n",
+        "a;b\n1.5;2\n-3;4e2\n",
+        "a;b\r\n1,5;2\r\n-3;4e2\r\n",
+        "a\tb\n1.5\t2\n-3\t4e2\n",
+        "a\tb\n1,5\t2\n-3\t4e2\n",
+        '"a" ,b\n"1.5", 2\n\n-3,4e2',
+    ],
+)
+def test_commas_semicolons_tabs_and_decimal_commas(file: Path, text: str) -> None:
+    names, values = read(file, text)
+    assert names == ["a", "b"]
+    np.testing.assert_array_equal(values, [[1.5, 2], [-3, 400]])
+
+
+@pytest.mark.parametrize("text", ["1.5,2\n3,4\n", "1,5;2\n3;4\n", "1.5\t2\n3\t4\n"])
+def test_a_first_line_of_numbers_is_a_row(file: Path, text: str) -> None:
+    names, values = read(file, text)
+    assert names is None
+    np.testing.assert_array_equal(values, [[1.5, 2], [3, 4]])
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1))
+def test_what_pandas_writes_is_read_to_the_last_bit(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    file = tmp_path_factory.getbasetemp() / "written.csv"
+    clear = [
+        0.5,
+        0.5,
+        0.5,
+    ]  # without a number such as this, 1,234 with a decimal comma could be 1234 too, and is refused
+    frame = pd.DataFrame([clear, *rows], columns=["a", "b", "c"])
+    for separator, decimal in ((",", "."), (";", "."), (";", ","), ("\t", ",")):
+        frame.to_csv(file, sep=separator, decimal=decimal, index=False)
+        names, values = read(file, file.read_text())
+        assert names == ["a", "b", "c"]
+        np.testing.assert_array_equal(values, frame.to_numpy())
+
+
+@pytest.mark.parametrize("first", ["0,1,2", "1,2,3", "0", "2019,2020,2021", "0;1;2"])
+def test_a_first_line_that_counts_up_is_refused_until_it_is_said_what_it_is(file: Path, first: str) -> None:
+    columns = len(first.replace(";", ",").split(","))
+    text = f"{first}\n" + ",".join(["7.5"] * columns).replace(",", ";" if ";" in first else ",") + "\n"
+    with pytest.raises(ValueError, match=r"table\.csv, line 1 counts up, as pandas .* \(--header yes\) for names"):
+        read(file, text)
+    names, values = read(file, text, "yes")
+    assert names is not None
+    assert len(names) == columns
+    assert values.shape == (1, columns)
+    names, values = read(file, text, "no")
+    assert names is None
+    assert values.shape == (2, columns)
+
+
+@pytest.mark.parametrize("first", ["1", "3,4", "0,2,1", "0.0,1.0,2.0", "1,2,4"])
+def test_other_numbers_are_a_row(file: Path, first: str) -> None:
+    assert read(file, f"{first}\n{first}\n")[0] is None
+
+
+def test_names_mixed_with_numbers_are_refused_until_it_is_said_what_they_are(file: Path) -> None:
+    with pytest.raises(ValueError, match="column 2 is a number and column 1 is none; say which"):
+        read(file, "site,2019,2020\n1,2,3\n")
+    assert read(file, "site,2019,2020\n1,2,3\n", "yes")[0] == ["site", "2019", "2020"]
+    with pytest.raises(ValueError, match="header is 'maybe': choose one of auto, yes, no"):
+        read(file, "1\n", "maybe")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty: a line of numbers"),
+        ("\n\n", "is empty: a line of numbers"),
+        (",a\n1,2\n", "column 1 has no name, as R and pandas write the names of rows: leave that column out"),
+        ("a,,b, \n1,2,3,4\n", r"columns without a name \(2, 4\)"),
+        ("a,b,a\n1,2,3\n", "columns 1, 3 bear one name, 'a'"),
+        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells separated by commas, and the header has 2"),
+        ("5,2\n1\n", "line 2: 1 cell separated by commas, and the first line has 2"),
+        ("a,b\n1,2\n,\n", "line 3: all cells are empty; delete the line"),
+        ("a,b\n1,\n", r"line 2, column 2 \(b\): the cell is empty"),
+        ("a,b\nNA,1\n", r"line 2, column 1 \(a\): the cell is empty \(or NA\)"),
+        ("a,b\nnan,1\n", r"line 2, column 1 \(a\): the cell is empty \(or NA\)"),
+        ("a,b\n1,-inf\n", "the number is infinite"),
+        ("a,b\n1,12 %\n", "the number has a percent sign"),
+        ('a,b\n1,"1,234.5"\n', "the number has a separator of thousands"),
+        ('a,b\n1,"1,5"\n', "the number has a decimal comma; write a point"),
+        ("a;b\n1;1.234,5\n", "the number has a separator of thousands"),
+        ("a;b\n1;1,234\n", "the number has a separator of thousands"),  # or 1.234: nothing tells
+        ("a;b\n1;1,5\n2;1.5\n", "the number has a decimal comma"),
+        ("a,b\n1,<0.01\n", "a bound stands there"),
+        ("a,b\n1,$ 3\n", "the number has a unit"),
+        ("a b\n1 2\n", "several numbers stand there; separate cells by commas"),
+        ("a,b\n1,east\n", r"line 2, column 2 \(b\): the cell is no number"),
+        ("5,2\n1,east\n", "line 2, column 2: the cell is no number"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place_and_what_to_do(file: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read(file, text)
+    assert "east" not in str(caught.value)  # cells may be private
+    assert "234" not in str(caught.value).replace("1234.5 for 1,234.5", "")
+
+
+def test_a_decimal_comma_that_comes_late_is_refused_and_so_is_a_point(file: Path) -> None:
+    whole = "a;b\n" + "1;2\n" * 200
+    with pytest.raises(ValueError, match=r"line 202, column 1 \(a\): the number has a decimal comma"):
+        read(file, whole + "1,5;2\n")
+    with pytest.raises(
+        ValueError, match=r"line 203, column 1 \(a\): the number has a decimal point, and numbers before"
+    ):
+        read(file, "a;b\n1,5;2\n" + "1;2\n" * 200 + "1.5;2\n")
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n".encode("utf-16"), b"PK\x03\x04\xff\xfe\x00", b"\xff\xd8\xff"])
+def test_a_file_that_is_no_text(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is no text in UTF-8: save the table as CSV"):
+        read_cells(file)
+
+
+def test_a_cell_that_never_ends(file: Path) -> None:
+    with pytest.raises(ValueError, match=r"table\.csv, line \d+: no line of a table \(field larger than"):
+        read(file, 'a,b\n1,"' + "2\n" * csv.field_size_limit())
+
+
+def test_a_folder_and_nothing(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder: a file of numbers is wanted"):
+        read_cells(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_cells(tmp_path / "gone.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("a,b\n1,2\n",))
+    writer.start()
+    cells = read_cells(tmp_path / "pipe")
+    np.testing.assert_array_equal(as_numbers(list(cells.lines), [1], cells), [[2]])
+    writer.join()
+
+
+def test_only_the_columns_asked_for_are_read(file: Path) -> None:
+    file.write_text("site,a,b\neast,1,2\nwest,3,4\n")
+    cells = read_cells(file)
+    np.testing.assert_array_equal(as_numbers(list(cells.lines), [2, 1], cells), [[2, 1], [4, 3]])
+
+
+@given(st.text(max_size=12), st.sampled_from([".", ","]))
+def test_every_cell_is_a_number_or_has_a_fault(cell: str, decimal: str) -> None:
+    found = number(cell, decimal)
+    assert looks_like_a_number(cell, decimal) or found is None
+    if found is None or not np.isfinite(found):
+        said = fault(cell, decimal)
+        assert said
+        assert ";" in said or said == "the cell is no number"
