@@ -40,7 +40,7 @@ def check_release(loaded: Any) -> None:
 
 
 def check_density(loaded: Any) -> None:
-    """Of a kernel density."""
+    """Of a kernel density: frequencies, sums and the count."""
     if loaded.kernel_ not in KERNELS:
         raise ValueError(f"kernel is {loaded.kernel_!r}, and is one of {', '.join(KERNELS)}")
     require_number("bandwidth", loaded.bandwidth_, 0.0, "a number above 0 is wanted")
@@ -50,7 +50,7 @@ def check_density(loaded: Any) -> None:
 
 
 def check_classifier(loaded: Any) -> None:
-    """Of a classifier."""
+    """Of a classifier: labels, frequencies, sums and counts."""
     if loaded.similarity_ not in ("inner", *KERNELS):
         raise ValueError(f"similarity is {loaded.similarity_!r}, and is one of inner, {', '.join(KERNELS)}")
     if not isinstance(loaded.classes_, np.ndarray) or loaded.classes_.ndim != 1 or len(np.unique(loaded.classes_)) < 2:
@@ -67,7 +67,7 @@ def check_classifier(loaded: Any) -> None:
 
 
 def check_distance(loaded: Any) -> None:
-    """Of sums of distances."""
+    """Of sums of distances: the parts that this metric has."""
     check_structure(loaded.metric_, loaded.p_, (0.0, 1.0), None, 1)
     check_query(loaded.metric_, loaded.query, loaded.alpha)
     there = {name for name in set().union(*_PARTS_OF.values()) if getattr(loaded, name) is not None}
