@@ -18,7 +18,8 @@ __all__ = ["Header", "data_from", "load_weights", "model_from", "table_from", "u
 Header = Annotated[
     str,
     typer.Option(
-        metavar="auto|yes|no", help="Whether the table's first line names its columns; auto asks where it cannot tell."
+        metavar="auto|yes|no",
+        help="Whether the table's first line names its columns; auto refuses where it cannot tell.",
     ),
 ]
 
