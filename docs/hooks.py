@@ -1,9 +1,9 @@
 """What the pages take from measurements when they are built: claims by paper, ratios by operation.
 
 `{{ claims SLUG }}` becomes the paper's section of claims.md, `{{ bench NAME … }}` a table of the newest committed
-result of a processor in benchmarks/results/, `{{ bench cuda NAME … }}` of a GPU, `{{ machine }}` and
-`{{ machine cuda }}` what they were measured on, `{{ room NAME }}` the entries of a room's API. No figure is typed into
-a page by hand.
+result of a processor in benchmarks/results/, `{{ bench cuda NAME … }}` of a GPU, `{{ growth }}` one of how costs grow,
+`{{ machine }}` and `{{ machine cuda }}` what they were measured on, `{{ room NAME }}` the entries of a room's API. No
+figure is typed into a page by hand.
 """
 
 import ast
@@ -34,6 +34,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(
         r"^\{\{ machine( cuda)? \}\}$", lambda found: machine(_device(found[1])), markdown, flags=re.MULTILINE
     )
+    markdown = re.sub(r"^\{\{ growth \}\}$", lambda _: growth(), markdown, flags=re.MULTILINE)
     return re.sub(
         r"^\{\{ bench( cuda)? ([\w ]+) \}\}$",
         lambda found: ratios(found[2].split(), _device(found[1])),
@@ -70,13 +71,45 @@ def claims(slug: str) -> str:
     return section[1].strip() if section else f"Not measured yet: `normkit reproduce {slug}` runs the claims."
 
 
-def newest(device: str) -> dict[str, Any] | None:
-    """The newest committed result of `normkit bench` on a kind of device; files are called by their date."""
+def newest(device: str, mode: str | None = None) -> dict[str, Any] | None:
+    """The newest committed result of `normkit bench` on a kind of device; files are called by their date.
+
+    With `mode` the newest that has rows of it, without it the newest that has any other rows than growth.
+    """
     for path in sorted(RESULTS.glob("*/*.json"), key=lambda path: path.name, reverse=True):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if found["device"] in (device, "all"):
+        modes = {row["mode"] for row in found["results"]}
+        if found["device"] in (device, "all") and (mode in modes if mode else modes - {"growth"}):
             return found
     return None
+
+
+def growth() -> str:
+    """Rows of every suite that measures how a call's cost grows: a line a variant and size, its exponents last."""
+    found = newest("cpu", "growth")
+    rows = [row for row in found["results"] if row["mode"] == "growth" and row["status"] != "skipped"] if found else []
+    if not rows:
+        return "Not measured yet: `normkit bench growth` does."
+    head = "| call | variant | n | CPU time | memory | bar |"
+    return "\n".join([head, "|---|---|---|---|---|---|"] + [_growth_line(row) for row in _once(rows)])
+
+
+def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A measured size stands once, and not again for each peer that it was compared with."""
+    return list({(row["op"], row["variant"], tuple(row["shape"])): row for row in reversed(rows)}.values())[::-1]
+
+
+def _growth_line(row: dict[str, Any]) -> str:
+    cells = [row["op"], row["variant"]]
+    if row["time_exponent"] is None:
+        memory = "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.3g} MiB"
+        cells += [row["shape"][0], _time(row["median_ns"]), memory]
+    else:
+        memory = "–" if row["memory_exponent"] is None else f"n^{row['memory_exponent']:.2f}"
+        cells += [f"{row['shape'][0]} to {row['shape'][-1]}", f"n^{row['time_exponent']:.2f}", memory]
+    limits = ", ".join(_limit(name, most) for name, most in (row["limits"] or {}).items())
+    verdict = {True: " met", False: " **missed**", None: ""}[row["met"]]
+    return "| " + " | ".join(map(str, [*cells, limits + verdict])) + " |"
 
 
 def machine(device: str = "cpu") -> str:
@@ -103,6 +136,12 @@ def ratios(names: list[str], device: str = "cpu") -> str:
     head = f"| operation | shape | {where} | pass | output | time | against | ratio (95 %) | of copy | ULP |"
     lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
     return "\n".join(lines + [_line(row) for row in rows])
+
+
+def _limit(name: str, most: float) -> str:
+    if name == "peak_bytes":
+        return f"memory ≤ {most / 2**20:.3g} MiB"
+    return f"{name.partition('_')[0]} ≤ n^{most:.3g}"
 
 
 def _shown(row: dict[str, Any], names: list[str], device: str) -> bool:

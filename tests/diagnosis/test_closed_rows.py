@@ -1,14 +1,22 @@
 """Closed rows: which columns are found to be parts of a whole, what is said of them, and what is left alone."""
 
+import shlex
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+import normkit
 from normkit import data
 from normkit.diagnosis import Diagnosis, Finding, diagnose, probes
 from normkit.diagnosis.closed_rows import cancelled
+from normkit.estimators import partial_correlation
 
 
 def amounts(rows: int = 60, columns: int = 6, seed: int = 0) -> np.ndarray:
@@ -68,6 +76,129 @@ def test_parts_are_found_among_other_columns() -> None:
     from normkit import estimators
 
     assert estimators.PartialCorrelation().fit(frame[list("abcdef")]).to_frame().shape == (6, 6)
+
+
+NAMES = {
+    "strings": list("abcdef"),
+    "numbers": [3, 1, 4, 0, 5, 9],
+    "numpy numbers": list(np.array([3, 1, 4, 0, 5, 9])),
+    "strings and numbers": ["a", 1, "c", 0, "e", 9],
+    "quotes, spaces, letters": ["it's", 'a "b"', "x y", "é漢", "back\\slash", "new\nline"],
+    "levels": [("top", each) for each in "abcdef"],
+    "alike": ["a", "b", "b", "a", "c", "d"],
+    "times": list(pd.date_range("2020-01-01", periods=6)),
+    "shares": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+}
+
+
+def run(line: str, table: object) -> pd.DataFrame:
+    """What the printed line gives, in a session that has imported normkit and nothing else."""
+    scope = {"normkit": normkit, "table": table}
+    return eval(line, scope)  # the line is what is tested
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, np.inf, 0.0], ids=["whole", "NaN", "inf", "empty row"])
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_the_line_for_a_frame_runs_as_printed(names: list[object], gap: float | None) -> None:
+    parts = shares()
+    if gap is not None:
+        parts[7] = gap
+    frame = pd.DataFrame(parts, columns=names)
+    frame.insert(2, "site", "east")
+    frame.insert(0, "pH", -1.0, allow_duplicates=True)
+    finding = found(frame)
+    assert finding.severity == "act"
+    (remedy,) = finding.remedies
+    result = run(remedy.python, frame)
+    if not remedy.python.count("iloc"):
+        assert list(result.columns) == [str(name) if "rename" in remedy.python else name for name in names]
+    complete = parts if gap is None else np.delete(parts, 7, 0)
+    np.testing.assert_allclose(result.to_numpy(), partial_correlation(complete), atol=1e-12)
+    assert remedy.shell == ""
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, np.inf, 0.0], ids=["whole", "NaN", "inf", "empty row"])
+@pytest.mark.parametrize("columns", [4, 20])
+@pytest.mark.parametrize("kind", [np.array, torch.tensor], ids=["array", "tensor"])
+def test_the_line_for_an_array_runs_as_printed(kind: Any, columns: int, gap: float | None) -> None:
+    parts = shares(200, columns)
+    if gap is not None:
+        parts[7] = gap
+    complete = parts if gap is None else np.delete(parts, 7, 0)
+    among = np.insert(parts, 2, -1.0, axis=1)
+    beside = np.column_stack([np.full(200, -1.0), parts])
+    for table in (kind(parts), kind(among), kind(beside)):
+        (remedy,) = found(table).remedies
+        np.testing.assert_allclose(run(remedy.python, table), partial_correlation(complete), atol=1e-12)
+        assert len(remedy.python) < 330
+    if columns == 4:
+        assert "table[:, [0, 1, 3, 4]]" in found(np.insert(shares(200, 4), 2, -1.0, axis=1)).remedies[0].python
+
+
+def test_many_columns_side_by_side_are_a_slice() -> None:
+    frame = pd.DataFrame(shares(300, 40), columns=[f"taxon {number}" for number in range(40)])
+    for table, line in (
+        (frame, "fit(table)"),
+        (frame.assign(pH=-7.0), "fit(table.iloc[:, 0:40])"),
+        (frame.to_numpy(), "fit(table)"),
+        (frame.assign(pH=-7.0).to_numpy(), "fit(table[:, 0:40])"),
+        (data.as_table(frame.to_numpy()), "fit(table)"),
+        (data.Table(tuple(frame.columns), frame.to_numpy()), "fit(table.to_frame())"),
+    ):
+        (remedy,) = found(table).remedies
+        assert line in remedy.python
+        source = table.source if isinstance(table, data.Table) and table.source is not None else table
+        assert run(remedy.python, source).shape == (40, 40)
+
+
+@pytest.mark.parametrize(("header", "name"), [("auto", 'a "b"'), ("auto", "$(ls)"), ("auto", "b"), ("yes", "0")])
+def test_the_lines_for_a_file_run_as_printed(tmp_path: Path, header: str, name: str) -> None:
+    file = tmp_path / "my table's.csv"
+    names = ["Si", "it's", name, "x y", "é漢", "zero"]
+    frame = pd.DataFrame(shares().round(3), columns=names)
+    frame.loc[3, "x y"] = np.nan
+    frame.insert(1, "site", "east")
+    frame.to_csv(file, index=False)
+    (remedy,) = found(data.read_table(file, header)).remedies
+    result = run(remedy.python, None)
+    assert list(result.columns) == names
+    program = shlex.split(remedy.shell)
+    assert program[:2] == ["python", "-c"]
+    printed = StringIO()
+    with redirect_stdout(printed):
+        exec(program[2], {})
+    assert printed.getvalue() == f"{result}\n"
+
+
+def test_gaps_elsewhere_do_not_matter() -> None:
+    frame = pd.DataFrame(shares(), columns=list("abcdef")).assign(pH=np.nan, depth=-1.0)
+    frame.loc[:35, "depth"] = np.nan
+    frame.loc[3, "pH"] = 7.0
+    finding = found(frame)
+    assert finding.figure == pytest.approx(1)
+    assert "dropna" not in finding.remedies[0].python
+    assert run(finding.remedies[0].python, frame).shape == (6, 6)
+
+
+def test_zeros_in_rows_that_are_left_out_need_no_rule() -> None:
+    parts = shares()
+    parts[4] = 0
+    parts[5, :2] = 0, np.nan
+    line = found(parts).remedies[0].python
+    assert "multiplicative" not in line
+    assert run(line, parts).shape == (6, 6)
+
+
+def test_what_the_total_is_is_said_as_it_is() -> None:
+    assert "sum to 100 in every row, so" in found(shares()).summary
+    rounded = found(shares().round(0))
+    detail = rounded.sites[0].detail
+    assert detail["lowest_total"] < 100 < detail["highest_total"]
+    wanted = f"in every row ({detail['lowest_total']:.4g} to {detail['highest_total']:.4g}), so"
+    assert f"sum to about {detail['total']:.4g} {wanted}" in rounded.summary
+    empty = shares()
+    empty[3] = 0
+    assert "sum to 100 in every row that is not empty, so" in found(empty).summary
 
 
 def test_two_wholes_are_two_places() -> None:

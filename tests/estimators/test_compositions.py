@@ -74,6 +74,12 @@ def test_extremes_do_not_overflow() -> None:
         (lambda: closure([[1.0, 1.0], [0.0, 0.0]]), "only zeros"),
         (lambda: alr(X, 3), "reference is 3: there are 3 parts, 0 to 2"),
         (lambda: alr_inv(X, -5), "there are 4 parts"),
+        (lambda: alr(X, True), "reference is True: there are 3 parts"),
+        (lambda: alr(X, 1.5), "reference is 1.5"),
+        (lambda: alr(X, "Si"), "reference is 'Si'"),
+        (lambda: ilr(X, "x"), r"basis holds no numbers: an array \(2, 3\)"),
+        (lambda: orthonormal_basis(1), "parts is 1: a whole number of at least 2"),
+        (lambda: orthonormal_basis(2.5), "parts is 2.5"),
         (lambda: ilr(X, np.eye(3)), r"basis has shape \(3, 3\): \(2, 3\) is wanted"),
         (lambda: ilr(X, np.ones((2, 3))), "orthonormal"),
         (lambda: closure(np.float64(3)), "parts on the last axis"),
@@ -114,5 +120,9 @@ def test_refused_zeros(table: np.ndarray, rule: str | float, message: str) -> No
     with pytest.raises(ValueError, match=message):
         replace_zeros(table, rule, names=["Si", "Al", "K"])
     many = np.ones((2, 9)) * [[1], [0]]
-    with pytest.raises(ValueError, match="column 4 and 4 more"):
+    with pytest.raises(ValueError, match=r"column 4 and 4 more.* \(50 % of the table are zeros\)"):
         replace_zeros(many)
+    with pytest.raises(ValueError, match=r"only zeros in 1 of 2 rows \(row 1, counted from 0\)"):
+        replace_zeros(many, "multiplicative")
+    with pytest.raises(ValueError, match=r"a table \(N, D\) is wanted"):
+        replace_zeros(ZEROS[0], "min")

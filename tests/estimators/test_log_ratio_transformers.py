@@ -1,5 +1,7 @@
 """The transformers: names, DataFrames, the rule for zeros learnt at fit, there and back, and what they refuse."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,3 +54,35 @@ def test_what_is_refused() -> None:
         fitted.inverse_transform(X)
     with pytest.raises(ValueError, match="input_features is not equal"):
         fitted.get_feature_names_out(["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("transformer", "name", "values"),
+    [
+        (CLRTransformer, "zeros", ("x", None, True, 0, float("nan"), [1.0], np.ones(3))),
+        (ALRTransformer, "zeros", ("x", None, True, 0, float("nan"), [1.0], np.ones(3))),
+        (ILRTransformer, "zeros", ("x", None, True, 0, float("nan"), [1.0], np.ones(3))),
+        (ALRTransformer, "reference", ("x", None, True, 1.5, 3, -4, [0], np.zeros(2), ("Si",))),
+    ],
+)
+def test_parameters_that_are_none(transformer: type, name: str, values: tuple[object, ...]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=re.escape(f"{name} is {value!r}")):
+            transformer(**{name: value}).fit(FRAME)
+
+
+@pytest.mark.parametrize("basis", ["x", 1, True, [[1.0]], [["a"] * 3] * 2, np.full((2, 3), np.nan), np.ones((2, 3))])
+def test_bases_that_are_none(basis: object) -> None:
+    with pytest.raises(ValueError, match="basis"):
+        ILRTransformer(basis).fit(FRAME)
+
+
+def test_columns_and_gaps_are_named() -> None:
+    for transformer in (CLRTransformer(), ALRTransformer(), ILRTransformer()):
+        with pytest.raises(ValueError, match="no numbers in site"):
+            transformer.fit(FRAME.assign(site="east"))
+        with pytest.raises(ValueError, match=r"contains NaN in Al \(1 of 3 rows\)"):
+            transformer.fit(FRAME).transform(FRAME.assign(Al=[1.0, np.nan, 2.0]))
+    numbers = FRAME.set_axis([7, 8, 9], axis=1)
+    np.testing.assert_allclose(ALRTransformer(8).fit_transform(numbers), alr(X, 1))
+    assert list(ALRTransformer(8).fit(numbers).get_feature_names_out()) == ["log(7/8)", "log(9/8)"]

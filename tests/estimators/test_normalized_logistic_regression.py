@@ -194,12 +194,12 @@ def test_parameters_that_overflow_are_no_result() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step_size": 0.0}, "step_size must be positive and finite, got 0.0"),
-        ({"step_size": np.inf}, "step_size must be positive and finite"),
-        ({"method": "newton"}, "method must be one of normalized, plain, .* got 'newton'"),
-        ({"step_size": "large"}, "step_size must be positive and finite, got 'large'"),
-        ({"max_iter": 0}, "max_iter must be a whole number from 1, got 0"),
-        ({"max_iter": None}, "max_iter must be a whole number from 1, got None"),
+        ({"step_size": 0.0}, "step_size is 0.0: it must be a positive and finite number"),
+        ({"step_size": np.inf}, "step_size is inf: it must be a positive and finite number"),
+        ({"method": "newton"}, "method is 'newton': it must be one of 'normalized', 'plain', "),
+        ({"step_size": "large"}, "step_size is 'large': it must be a positive and finite number"),
+        ({"max_iter": 0}, "max_iter is 0: it must be a whole number of at least 1"),
+        ({"max_iter": None}, "max_iter is None: it must be a whole number of at least 1"),
     ],
 )
 def test_parameters_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
@@ -257,3 +257,45 @@ def test_steps_and_methods_that_there_are_none_of() -> None:
         next(iterates(np.ones((2, 2)), method="newton"))
     with pytest.raises(ValueError, match="step_size must be positive"):
         next(iterates(np.ones((2, 2)), step_size=torch.nan))
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("method", ["normalized", "plain", "batch_perceptron"])
+def test_a_search_goes_on_where_another_ended(method: str, device: str | None) -> None:
+    X, y = separable(0)
+    options = {"step_size": 0.1 if method == "normalized" else 100.0, "method": method, "device": device}
+    whole = NormalizedLogisticRegression(**options).fit(X, y)
+    assert whole.n_iter_ > 6
+    with pytest.warns(ConvergenceWarning, match="still wrong after max_iter=5 steps"):
+        first = NormalizedLogisticRegression(max_iter=5, keep_best=False, **options).fit(X, y)
+    kept = {"coef_init": first.coef_, "intercept_init": first.intercept_}
+    rest = NormalizedLogisticRegression(**options).fit(X, y, **kept)
+    assert rest.n_iter_ == whole.n_iter_ - 5
+    np.testing.assert_allclose(rest.coef_, whole.coef_, rtol=1e-9)
+    np.testing.assert_allclose(rest.intercept_, whole.intercept_, rtol=1e-9)
+
+
+def test_where_a_search_starts_has_the_shape_of_where_it_ends() -> None:
+    X, y = separable(0)
+    model = NormalizedLogisticRegression(fit_intercept=False)
+    assert model.fit(X, y, coef_init=np.ones(X.shape[1])).n_iter_ > 0
+    with pytest.raises(ValueError, match=r"coef_init has the shape \(2,\): it must have \(1, "):
+        model.fit(X, y, coef_init=np.ones(2))
+    with pytest.raises(ValueError, match="coef_init contains NaN"):
+        model.fit(X, y, coef_init=np.full(X.shape[1], np.nan))
+    with pytest.raises(ValueError, match="leave one of them out"):
+        model.fit(X, y, intercept_init=[1.0])
+
+
+def test_the_loss_rises_on_the_way() -> None:
+    """The paper's example: (1, −1) in class +1, (−1, −4) in the other; a large step raises the loss first."""
+    X, y = np.array([[1.0, -1.0], [-1.0, -4.0]]), np.array([1, 0])
+    for step, rises in ((0.01, 0), (100.0, 1)):
+        model = NormalizedLogisticRegression(step, "plain", fit_intercept=False, record=True).fit(X, y)
+        loss = model.history_["loss"][:, 0]
+        assert model.converged_
+        assert model.loss_increases_.tolist() == [rises]
+        assert model.largest_loss_.tolist() == [loss[:-1].max()]
+    assert model.largest_loss_[0] > 10
+    three = NormalizedLogisticRegression(record=True).fit(*load_digits(n_class=3, return_X_y=True))
+    assert three.largest_loss_.shape == three.loss_increases_.shape == (3,)

@@ -1,12 +1,15 @@
 """PartialCorrelation: what it means, what it is blind to, its paths, tests, edges, frames and refusals."""
 
+import re
 import warnings
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import sparse, stats
 
@@ -17,7 +20,10 @@ from normkit.estimators import (
     basis_shrinkage_covariance,
     closure,
     clr,
+    clr_inv,
+    logratio_variance,
     partial_correlation,
+    proportionality,
     replace_zeros,
     shrink_covariance,
 )
@@ -130,8 +136,10 @@ def test_the_factored_path_is_the_dense_one(shape: tuple[int, int], backend: str
 
 def test_a_singular_basis_is_pseudo_inverted() -> None:
     amounts = table(8, 12)
-    for few, shrinkage in ((amounts, 0.0), (amounts[:, :5], 0.0)):
-        fitted = PartialCorrelation(shrinkage=shrinkage).fit(few)
+    for few in (amounts, amounts[:, :5]):
+        told = pytest.warns(UserWarning, match="8 samples cannot determine 12") if few is amounts else nullcontext()
+        with told:
+            fitted = PartialCorrelation(shrinkage=0.0).fit(few)
         wanted = np.linalg.pinv(fitted.covariance_, rtol=1e-12, hermitian=True)
         np.testing.assert_allclose(fitted.precision_, wanted, rtol=1e-6, atol=1e-8 * np.abs(wanted).max())
 
@@ -357,23 +365,37 @@ def test_zeros_are_named_or_replaced() -> None:
     assert not np.allclose(found[1], found[2])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"shrinkage": "ledoit"}, "shrinkage is 'ledoit'"),
-        ({"shrinkage": 1.5}, "shrinkage is 1.5"),
-        ({"shrinkage": True}, "shrinkage is True"),
-        ({"zeros": "drop"}, "zeros is 'drop'"),
-        ({"fdr": 0.0}, "fdr is 0.0"),
-        ({"n_permutations": -1}, "n_permutations is -1"),
-        ({"cutoff": 0}, "cutoff is 0"),
-        ({"backend": "jax"}, "backend is 'jax'"),
-        ({"device": "cpu"}, "numpy computes on the CPU alone"),
-    ],
-)
-def test_options_out_of_range(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        PartialCorrelation(**options).fit(X)
+NONE_OF = {
+    "shrinkage": ("ledoit", 1.5, -0.1, True, float("nan"), [0.5], np.zeros(3), object()),
+    "zeros": ("drop", None, True, 0, -1.0, float("nan"), float("inf"), [1.0], np.ones(3)),
+    "fdr": ("x", None, True, 0.0, 1, float("nan"), [0.05], np.full(2, 0.1)),
+    "n_permutations": ("x", None, True, 2.5, 10.0, -1, float("nan"), [10]),
+    "cutoff": ("x", True, 0, 1.5, -0.1, float("nan"), [0.1], np.full(2, 0.1)),
+    "n_jobs": ("x", True, 0, 2.5, [2]),
+    "random_state": ("x", -1, 2.5, [0.5]),
+    "backend": ("jax", None, True, 1, ["numpy"]),
+    "device": ("cpu", 0),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in NONE_OF.items() for value in values])
+def test_options_that_are_none(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{name} is {value!r}")):
+        PartialCorrelation(**{name: value}).fit(X)
+    assert NONE_OF.keys() == PartialCorrelation().get_params().keys()
+
+
+@pytest.mark.parametrize("device", ["x", True, 2.5, ["cpu"], "cuda:99"])
+def test_devices_that_torch_does_not_have(device: object) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"device is {device!r}")):
+        PartialCorrelation(backend="torch", device=device).fit(X)
+
+
+@pytest.mark.parametrize("cutoff", ["x", True, -0.1, 1.5, float("nan"), [0.2]])
+def test_bounds_of_edges_that_are_none(cutoff: object) -> None:
+    for call in (PartialCorrelation().fit(X).edges, PartialCorrelation(cutoff=0.1).fit(X).edges):
+        with pytest.raises(ValueError, match=re.escape(f"cutoff is {cutoff!r}: it must be an absolute correlation")):
+            call(cutoff)
 
 
 def test_tables_that_are_refused() -> None:
@@ -385,6 +407,14 @@ def test_tables_that_are_refused() -> None:
         PartialCorrelation().fit(X[:2])
     with pytest.raises(TypeError, match=r"[Ss]parse"):
         PartialCorrelation().fit(sparse.csr_array(X))
+    with pytest.raises(ValueError, match=r"no numbers in site: .*table\.set_index"):
+        PartialCorrelation().fit(FRAME.assign(site="east"))
+    gaps = FRAME.copy()
+    gaps.loc[[3, 7], "Al"], gaps.loc[7, "Na"] = np.nan, np.nan
+    with pytest.raises(ValueError, match=r"contains NaN in Al, Na \(2 of 60 rows\): .*dropna"):
+        PartialCorrelation().fit(gaps)
+    with pytest.raises(ValueError, match=r"contains infinity in x1 \(1 of 60 rows\)"):
+        PartialCorrelation().fit(np.where(X[0, 1] == X, np.inf, X))
 
 
 def test_pictures() -> None:
@@ -400,13 +430,79 @@ def test_pictures() -> None:
     named = {*edges["part"], *edges["other"]}
     assert 2 <= len(named) < 60
     assert {label.get_text() for label in wide.heat_map().get_xticklabels()} == named
-    assert {text.get_text() for text in wide.graph(cutoff=cutoff).texts} == named
+    graph = wide.graph(cutoff=cutoff)
+    assert {text.get_text() for text in graph.texts} == named
+    assert graph.get_title(loc="left") == f"{70 - len(named)} parts without an edge are not drawn"
     with pytest.raises(ValueError, match=r"0 parts to draw: a heat map is for 2 to 2000"):
         PartialCorrelation(cutoff=1.0).fit(X).heat_map()
     axes = fitted.graph()
     assert len(axes.lines) == len(fitted.edges())
     assert len(fitted.graph(cutoff=0.99).lines) == 0
     pyplot.close("all")
+
+
+def test_the_heat_map_is_symmetrical_marks_the_edges_and_hides_the_diagonal() -> None:
+    fitted = PartialCorrelation(shrinkage=None).fit(FRAME)
+    axes = fitted.heat_map(Figure().subplots())
+    image = axes.images[0]
+    strongest = np.abs(fitted.partial_correlation_[np.triu_indices(6, 1)]).max()
+    assert image.norm.vmin == -image.norm.vmax
+    assert strongest <= image.norm.vmax < strongest + 0.1
+    drawn = image.get_array()
+    assert np.ma.getmaskarray(drawn).diagonal().all() or np.isnan(drawn).diagonal().all()
+    assert np.isfinite(fitted.partial_correlation_).all()  # the fit itself is left as it is
+    order = [COLUMNS.index(label.get_text()) for label in axes.get_yticklabels()]
+    dots = {(COLUMNS[order[round(y)]], COLUMNS[order[round(x)]]) for x, y in axes.collections[0].get_offsets()}
+    wanted = set(zip(*fitted.edges()[["part", "other"]].to_numpy().T, strict=True))
+    assert dots == wanted | {(other, part) for part, other in wanted}
+    assert not fitted.heat_map(Figure().subplots(), edges=False).collections
+    shrunk = PartialCorrelation(shrinkage="basis").fit(FRAME)
+    assert not shrunk.heat_map(Figure().subplots()).collections
+    with pytest.raises(ValueError, match="no t-test"):
+        shrunk.heat_map(Figure().subplots(), edges=True)
+
+
+def test_names_are_readable_or_left_out() -> None:
+    lineage = [f"k__Bacteria;p__Firmicutes;c__Clostridia;f__Lachnospiraceae;g__Genus{i}" for i in range(200)]
+    for parts, named in ((4, True), (30, True), (200, False)):
+        frame = pd.DataFrame(table(20, parts), columns=lineage[:parts])
+        fitted = PartialCorrelation().fit(frame)
+        axes = fitted.heat_map()
+        labels = axes.get_yticklabels()
+        assert bool(labels) == named
+        for label in labels:
+            assert len(label.get_text()) <= 32
+            assert "Genus" in label.get_text()
+            assert label.get_fontsize() >= 4.5
+        if not named:
+            assert axes.get_xlabel() == "200 parts, in the order of a clustering"
+        strengths = np.sort(np.abs(fitted.partial_correlation_[np.triu_indices(parts, 1)]))
+        axes = fitted.graph(cutoff=strengths[-min(100, len(strengths))])
+        axes.figure.draw_without_rendering()
+        page = axes.figure.bbox
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) >= min(parts, 30)
+        for box in boxes:  # no name runs off the page
+            assert page.x0 <= box.x0
+            assert box.x1 <= page.x1
+            assert page.y0 <= box.y0
+            assert box.y1 <= page.y1
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+def test_a_picture_comes_out_the_same() -> None:
+    fitted = PartialCorrelation().fit(table(30, 40))
+    for draw in (lambda axes: fitted.heat_map(axes), lambda axes: fitted.graph(axes, 0.15)):
+        pages = []
+        for _ in range(2):
+            figure = Figure()
+            draw(figure.subplots())
+            page = FigureCanvasAgg(figure)
+            page.draw()
+            pages.append(bytes(page.buffer_rgba()))
+        assert pages[0] == pages[1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -439,3 +535,114 @@ def test_few_edges_by_permutation_are_false(samples: int) -> None:
         edges += len(found)
     assert edges > 0
     assert false <= 0.1 * edges
+
+
+NAMES = (
+    list("abcdef"),
+    [3, 1, 4, 0, 5, 9],
+    [("top", each) for each in "abcdef"],
+    ["é", "it's", 'a "b"', "x y", "0", "漢"],
+)
+
+
+@pytest.mark.parametrize("names", NAMES, ids=["strings", "numbers", "levels", "odd"])
+def test_a_frame_comes_back_with_its_names(names: list[object]) -> None:
+    frame = pd.DataFrame(X, columns=names, index=[f"s{row}" for row in range(60)])
+    fitted = PartialCorrelation(shrinkage=None).fit(frame)
+    square = [
+        (partial_correlation(frame, None), fitted.partial_correlation_),
+        (fitted.to_frame(), fitted.partial_correlation_),
+        (fitted.to_frame("precision"), fitted.precision_),
+        (fitted.to_frame("covariance"), fitted.covariance_),
+        (fitted.to_frame("p_value"), fitted.p_values_),
+        (proportionality(frame, "phi"), proportionality(X, "phi")),
+        (logratio_variance(frame), logratio_variance(X)),
+        (shrink_covariance(frame).covariance, shrink_covariance(X).covariance),
+        (basis_shrinkage_covariance(frame).covariance, basis_shrinkage_covariance(X).covariance),
+    ]
+    for found, wanted in square:
+        assert list(found.index) == list(found.columns) == names
+        np.testing.assert_allclose(found.to_numpy(), wanted, rtol=1e-12, atol=1e-14)
+    for found, wanted in (
+        (closure(frame), closure(X)),
+        (clr(frame), clr(X)),
+        (clr_inv(clr(frame)), clr_inv(clr(X))),
+        (replace_zeros(frame, 0.5), X + 0.5),
+    ):
+        pd.testing.assert_frame_equal(found, pd.DataFrame(wanted, index=frame.index, columns=frame.columns))
+    edges = fitted.edges(0.0)
+    assert {*edges["part"]} | {*edges["other"]} == set(names)
+    sparse_fit = PartialCorrelation(cutoff=0.1).fit(frame)
+    assert list(sparse_fit.to_frame().columns) == names
+    with pytest.raises(ValueError, match=re.escape(f"zeros in {names[2]}, and a zero")):
+        partial_correlation(frame.mask(np.arange(6)[None] + 0 * X == 2, 0.0))
+    assert isinstance(partial_correlation(X), np.ndarray)
+    assert list(fitted.fit(X).to_frame().columns) == [f"x{place}" for place in range(6)]
+
+
+def test_frames_of_what_a_fit_does_not_have() -> None:
+    for fitted, figure, why in (
+        (PartialCorrelation().fit(X), "ρ", "figure is 'ρ': it must be one of 'partial_correlation'"),
+        (PartialCorrelation(shrinkage="basis").fit(X), "p_value", "shrunk correlations have no t-test"),
+        (PartialCorrelation(cutoff=0.1).fit(X), "p_value", r"edges\(\) gives theirs"),
+        (PartialCorrelation(cutoff=0.1).fit(X), "covariance", "fit with cutoff=None"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            fitted.to_frame(figure)
+
+
+@pytest.mark.parametrize("strongest", [3, 8, 40])
+def test_all_pairs_count_as_tests_where_some_are_kept(strongest: int) -> None:
+    """m is D(D − 1)/2 whatever `cutoff` leaves out: never an edge more than with all, none fewer where it is low."""
+    amounts = chained(0)
+    dense = PartialCorrelation(shrinkage=None).fit(amounts)
+    every = dense.edges(0.0)
+    cutoff = every["partial_correlation"].abs().iloc[strongest - 1] - 1e-9
+    few = PartialCorrelation(shrinkage=None, cutoff=cutoff).fit(amounts)
+    kept = few.edges(cutoff)
+    assert len(kept) == strongest
+    np.testing.assert_allclose(kept["p_value"], every["p_value"][:strongest], rtol=1e-9)
+    ranks = np.arange(1, strongest + 1)
+    wanted = np.minimum.accumulate((kept["p_value"].to_numpy() * 66 / ranks)[::-1])[::-1].clip(max=1)  # 12·11/2 tests
+    np.testing.assert_allclose(kept["p_adjusted"], wanted)
+    assert (kept["p_adjusted"].to_numpy() >= every["p_adjusted"].to_numpy()[:strongest] - 1e-12).all()
+    chosen = dense.edges()
+    low = cutoff < chosen["partial_correlation"].abs().min()
+    if low:
+        pd.testing.assert_frame_equal(few.edges()[["part", "other"]], chosen[["part", "other"]])
+    else:
+        with pytest.warns(UserWarning, match=f"all {strongest} pairs of .* pass the test, so weaker ones may"):
+            assert len(few.edges()) == strongest < len(chosen)
+
+
+def test_parts_that_are_tied_are_told_without_intensity_too() -> None:
+    """shrinkage=0.0 shrinks no correlation: a duplicate makes Γ as singular as without shrinkage."""
+    amounts = np.column_stack([X, 2 * X[:, 1]])
+    for cutoff in (None, 0.05):
+        with pytest.warns(UserWarning, match="ties x1, x6 to each other in every sample .* their correlations are NaN"):
+            fitted = PartialCorrelation(shrinkage=0.0, cutoff=cutoff).fit(amounts)
+        assert fitted.p_values_ is None
+        assert (fitted.partial_variance_[[1, 6]] == 0).all()
+        ends = fitted.edges(0.05)[["part", "other"]].to_numpy().ravel()
+        assert not {"x1", "x6"} & set(ends)
+    fitted = PartialCorrelation(shrinkage=0.0).fit(X)
+    assert np.isfinite(fitted.partial_correlation_).all()
+    wanted = np.linalg.pinv(fitted.covariance_, hermitian=True)
+    np.testing.assert_allclose(fitted.precision_, wanted, rtol=1e-8, atol=1e-10 * np.abs(wanted).max())
+
+
+def test_a_column_of_zeros_is_told() -> None:
+    with pytest.warns(UserWarning, match="nothing but zeros in Fe, Na: .* leave such columns out"):
+        PartialCorrelation(shrinkage="basis", zeros="multiplicative").fit(FRAME.assign(Fe=0.0, Na=0.0))
+
+
+def test_the_multiple_correlation_of_log_ratios_may_be_negative_a_little() -> None:
+    """To a reference R² lies in [0, 1]; the centred one reaches down to 1 − (D/(D − 1))², where nothing is shared."""
+    lowest = 1 - (6 / 5) ** 2
+    for shrinkage in (None, "basis", 1.0):
+        fitted = PartialCorrelation(shrinkage=shrinkage).fit(X)
+        assert (fitted.multiple_correlation() >= lowest - 1e-12).all()
+        others = np.delete(fitted.multiple_correlation(2), 2)
+        assert ((others >= -1e-12) & (others <= 1)).all()
+    alone = PartialCorrelation(shrinkage=None).fit(np.exp(np.random.default_rng(0).normal(size=(4000, 6))))
+    assert (alone.multiple_correlation() < 0).all()

@@ -27,7 +27,7 @@ def test_it_is_ridge_on_centered_one_hot_rows() -> None:
 
 def test_two_classes_decide_by_sign() -> None:
     two = NUMBERS < 2
-    model = SelfDistilledKernelClassifier(lam=0.3, random_state=0).fit(X[two], LABELS[two])
+    model = SelfDistilledKernelClassifier(lam=0.3, alpha=0.3).fit(X[two], LABELS[two])
     values = model.decision_function(X)
     assert values.shape == (90,)
     assert np.array_equal(model.predict(X), np.where(values > 0, "bee", "ant"))

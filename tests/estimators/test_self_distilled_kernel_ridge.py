@@ -179,6 +179,7 @@ def test_rounds_shrink_small_directions_more(alpha: float) -> None:
         close(1 / model.effective_ridge_, [1 / 0.1] + [alpha / 0.1] * 39)
 
 
+@pytest.mark.filterwarnings("ignore:nothing was distilled")
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), alpha=st.floats(-2, 2), clip=st.booleans())
 def test_no_alpha_is_better_than_the_best(seed: int, alpha: float, clip: bool) -> None:
@@ -251,6 +252,41 @@ def test_as_many_rounds_as_are_worth_it() -> None:
     assert len(split.alphas_) == len(split.val_losses_) == split.n_rounds_ == len(rounds(split))
 
 
+NOTHING = "nothing was distilled: the fit is plain kernel ridge regression with lam"
+
+
+@pytest.mark.parametrize("rounds_", [5, "best"])
+def test_a_ridge_that_shrinks_too_much_already_is_said(rounds_: Any) -> None:
+    exact = np.sin(X.sum(axis=1))
+    with pytest.warns(
+        UserWarning, match=rf"{NOTHING}=3.*validation data want less.*round 2 is \d+\.\d+, beyond 1.*smaller"
+    ):
+        model = fitted(y=exact, lam=3.0, alpha="optimal", n_rounds=rounds_)
+    assert model.distilled_ is False
+    close(model.predict(X_NEW), KernelRidge(alpha=3.0, kernel="rbf", gamma=0.4).fit(X, exact).predict(X_NEW))
+
+
+def test_a_fit_that_meets_its_targets_is_said() -> None:
+    with pytest.warns(UserWarning, match=rf"{NOTHING}=1e-09.*meets its targets so closely.*larger lam"):
+        assert not fitted(gamma=50.0, lam=1e-9, alpha="optimal", held=HELD).distilled_
+
+
+def test_a_round_that_gains_nothing_is_said() -> None:
+    draw = np.random.default_rng(2)
+    x = draw.normal(size=(25, 2))
+    y = np.sin(2 * x[:, 0]) + 0.4 * draw.normal(size=25)
+    with pytest.warns(UserWarning, match=rf"{NOTHING}=0.3.*alpha of 0.99.* no smaller validation loss than round 1"):
+        model = fitted(x, y, lam=0.3, alpha="optimal", n_rounds="best", validation_fraction="loo")
+    assert not model.distilled_
+
+
+def test_what_was_asked_for_is_no_warning() -> None:
+    for options in ({"alpha": 1.0}, {"alpha": 1.0, "n_rounds": "inf"}, {"alpha": "optimal", "n_rounds": 1}):
+        assert fitted(**options).distilled_ is False
+    assert fitted(n_rounds="inf").distilled_ is fitted().distilled_ is True
+    assert fitted(lam=3.0, alpha="optimal", clip=False).distilled_  # an alpha above 1 is another fit
+
+
 def test_it_can_be_pickled_and_fitted_again_otherwise() -> None:
     model = fitted()
     close(rounds(pickle.loads(pickle.dumps(model))), rounds(model))
@@ -277,13 +313,17 @@ def test_negative_alpha_has_no_limit() -> None:
         ({"alpha": float("nan"), "clip": False}, "alpha is nan"),
         ({"alpha": "best"}, "alpha is 'best': it must be a number, a sequence of numbers or 'optimal'"),
         ({"alpha": None}, "alpha is None: it must be a number, a sequence of numbers or 'optimal'"),
+        ({"alpha": [0.1, "x"]}, "alpha is .*: it must be a number, a sequence of numbers or 'optimal'"),
+        ({"alpha": np.ones((4, 1))}, "it must be a number, a sequence of numbers or 'optimal'"),
+        ({"alpha": [True] * 4}, "it must be a number, a sequence of numbers or 'optimal'"),
+        ({"kernel": "gauss"}, "kernel is 'gauss': it must be a function of two samples or one of .*rbf"),
         ({"alpha": [0.1, 0.2]}, "alpha holds 2 numbers and n_rounds is 4: give one number a round"),
         ({"alpha": "optimal", "n_rounds": "inf"}, "n_rounds='inf' needs one alpha"),
         ({"alpha": -0.1, "clip": False, "n_rounds": "inf"}, "alpha is -0.1"),
         ({"n_rounds": 0}, "n_rounds is 0: it must be at least 1, 'best' or 'inf'"),
         ({"n_rounds": 2.5}, "n_rounds is 2.5"),
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0: it must lie between 0 and 1, or be 'loo'"),
-        ({"solver": "qr"}, "solver is 'qr': it must be one of auto, eigen, cholesky"),
+        ({"solver": "qr"}, "solver is 'qr': it must be one of 'auto', 'eigen', 'cholesky'"),
         ({"alpha": "optimal", "validation_fraction": "loo", "solver": "cholesky"}, "needs the hat matrix"),
         ({"n_components": 0}, "n_components is 0"),
         ({"n_components": 3, "kernel": "precomputed"}, "it needs kernel= by name"),

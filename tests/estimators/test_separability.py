@@ -55,6 +55,47 @@ def test_an_intercept_is_a_column_of_ones() -> None:
     assert whole == separability_report(np.column_stack([A, np.ones(2)]), y, fit_intercept=False)
 
 
+def _two_classes(apart: float) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    A, normal = draw.standard_normal((40, 3)), np.array([1.0, 2.0, -1.0])
+    y = (A @ normal > 0.1).astype(int)
+    return A + apart * np.outer(2 * y - 1, normal), y
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6, 1e12, np.array([1e-9, 1.0, 1e9])], ids=str)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_units_do_not_decide_what_is_separable(fit_intercept: bool, scale: float | np.ndarray) -> None:
+    A, y = _two_classes(0.3)
+    assert separability_report(scale * A, y, fit_intercept=fit_intercept).separable
+    y[np.argmin(A @ [1.0, 2.0, -1.0])] = 1
+    assert not separability_report(scale * A, y, fit_intercept=fit_intercept).separable
+
+
+@pytest.mark.parametrize("origin", [1e3, 1e9])
+def test_an_intercept_makes_the_origin_no_matter(origin: float) -> None:
+    A, y = _two_classes(0.3)
+    assert separability_report(A + origin, y).separable
+    y[np.argmin(A @ [1.0, 2.0, -1.0])] = 1
+    assert not separability_report(A + origin, y).separable
+
+
+def test_the_margin_is_told_in_the_length_of_the_largest_sample() -> None:
+    A, y = _two_classes(0.3)
+    plain, scaled = (separability_report(factor * A, y, fit_intercept=False) for factor in (1.0, 1e-7))
+    assert 0 < plain.relative_margin == pytest.approx(scaled.relative_margin, rel=1e-6)
+    assert plain.relative_margin == plain.margin / np.linalg.norm(A, axis=1).max()
+    assert scaled.bounds["perceptron"] == pytest.approx(plain.bounds["perceptron"], rel=1e-6)
+    assert f"{plain.relative_margin:.3g} of the radius" in str(plain)
+
+
+def test_a_margin_that_rounding_hides_is_said() -> None:
+    A, y = _two_classes(0.3)
+    hidden = separability_report(A + 1e12, y)
+    assert hidden.separable
+    assert (hidden.margin, hidden.bounds, hidden.recommended) == (0, {}, "normalized")
+    assert "no bound on the steps; standardize the features" in str(hidden)
+
+
 @pytest.mark.parametrize("method", ["normalized", "perceptron", "normalized_batch_perceptron", "batch_perceptron"])
 @pytest.mark.parametrize("seed", range(3))
 def test_steps_stay_below_the_bound_of_each_method(method: str, seed: int) -> None:

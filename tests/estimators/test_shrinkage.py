@@ -1,5 +1,7 @@
 """The shrunk covariance: its formula written out pair by pair, its limits, and columns that are constant."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,5 +93,6 @@ def test_proportional_parts() -> None:
     wanted = np.log(X[:, 2] / X[:, 3]).var(ddof=1)
     assert proportionality(X, "phi")[2, 3] == pytest.approx(wanted / z[:, 2].var(ddof=1))
     assert proportionality(X, "phi_s")[2, 3] == pytest.approx(wanted / (z[:, 2] + z[:, 3]).var(ddof=1))
-    with pytest.raises(ValueError, match="measure is 'rho'"):
-        proportionality(X, "rho")
+    for measure in ("rho", None, 1, ["phi"], np.ones(2)):
+        with pytest.raises(ValueError, match=re.escape(f"measure is {measure!r}")):
+            proportionality(X, measure)

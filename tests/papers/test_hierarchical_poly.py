@@ -32,17 +32,17 @@ def _verdicts(**changes):
 
 
 def test_the_judge_tells_the_paper_from_its_opposite():
-    assert _verdicts() == [True] * 21
+    assert _verdicts() == [True] * 22
     assert _verdicts(errors=dict.fromkeys(LAYERWISE, 0.9)).count(False) == 10
-    assert _verdicts(late=0.05)[5:8] == [False, True, True]
-    assert _verdicts(stage_1=0.3)[8] is False
-    assert _verdicts(gap=1e-5)[9] is False
-    assert _verdicts(kernel=0.3)[11] is False
-    assert _verdicts(other=0.3)[12:16] == [False] * 4
-    assert _verdicts(exact=0.1)[16] is False
-    assert _verdicts(few=0.9)[17] is False
-    assert _verdicts(near=0.3)[18:20] == [True, False]
-    assert _verdicts(mlp=0.7)[20] is False
+    assert _verdicts(late=0.05)[5:9] == [True, False, True, True]
+    assert _verdicts(stage_1=0.3)[9] is False
+    assert _verdicts(gap=1e-5)[10] is False
+    assert _verdicts(kernel=0.3)[12] is False
+    assert _verdicts(other=0.3)[13:17] == [False] * 4
+    assert _verdicts(exact=0.1)[17] is False
+    assert _verdicts(few=0.9)[18] is False
+    assert _verdicts(near=0.3)[19:21] == [True, False]
+    assert _verdicts(mlp=0.7)[21] is False
 
 
 def test_a_claim_about_two_learners_compares_the_seeds_that_both_have():
@@ -51,6 +51,23 @@ def test_a_claim_about_two_learners_compares_the_seeds_that_both_have():
     found = hierarchical_poly._behind(records, "a", "b", d=1)
     assert found["n"] == 1
     assert abs(found["measured"] - 0.2) < 1e-12
+
+
+def test_learners_are_compared_seed_by_seed():
+    errors = {"a": (0.5, 0.1, 0.4), "b": (0.3, 0.3, 0.3)}
+    records = Records(
+        {"learner": name, "seed": seed, "error": error}
+        for name, row in errors.items()
+        for seed, error in enumerate(row)
+    )
+    assert hierarchical_poly._worse(records, "a", "b") == {"measured": 2 / 3, "n": 3}
+
+
+def test_no_data_are_measured_twice(monkeypatch):
+    monkeypatch.setattr(hierarchical_poly, "_measured", lambda ctx, *job: {"job": job})
+    runs = (hierarchical_poly.layerwise, hierarchical_poly.others)
+    jobs = [row["job"] for run in runs for row in run(Context("embedded", 0)) if row["job"][0] == "layer-wise"]
+    assert len(jobs) == len(set(jobs)) == 15
 
 
 def test_every_learner_sees_the_same_data():

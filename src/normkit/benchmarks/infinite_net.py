@@ -2,8 +2,8 @@
 
 Points on the sphere of dimension 2; the fit, which stores them, is not measured. The peer weighs all points by
 ‖x − x′‖^(−2), as the singular kernel does near the diagonal, and holds the distances of every query to every point.
-The bar on memory is a number of bytes that no n may pass: below 4096 points a block is smaller, so that an exponent
-would be that of filling the first block.
+Memory is that of a block of 64 queries and 4096 points, whatever n is, so its exponent is next to 0 from the size that
+fills a block; below, it would be that of filling the first one. The number of bytes has a bar as well.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def _hilbert(fitted: Any, hilbert: Any, queries: Rows) -> Any:
 
 
 def _blocks(points: int) -> float:
-    """64 MiB, whatever the number of points: a block's 64 × 4096 pairs take 2 MiB an array."""
+    """64 MiB, whatever the number of points: a block's pairs take 2 MiB an array."""
     return 2**26
 
 
@@ -55,9 +55,10 @@ suite = Growth(
     op="infinite_net",
     public=_ours,
     inputs=_inputs,
-    sizes=(1_000, 10_000, 100_000),
+    sizes=(10_000, 100_000, 1_000_000),
     quick_size=100,
     peers=(Peer("Hilbert by KNeighborsClassifier", _hilbert, largest=10_000, same=False),),
     most_time_exponent=1.1,
+    most_memory_exponent=0.2,
     most_bytes=_blocks,
 )

@@ -21,6 +21,7 @@ from normkit.data.masks import random_masks
 from normkit.data.perceptron import worst_case_dataset
 from normkit.data.pictures import picture_files, read_mask, read_picture, save_picture
 from normkit.data.tables import Table, as_table, is_table, read_table
+from normkit.data.weights import pretrained
 
 __all__ = [
     "Bunch",
@@ -46,6 +47,7 @@ __all__ = [
     "network_compositions",
     "picture_files",
     "polynomial_feature",
+    "pretrained",
     "random_masks",
     "read_mask",
     "read_picture",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bunch", "DataNotFound", "DataSet", "Meta"]
+__all__ = ["Bunch", "DataNotFound", "DataSet", "Holding", "Meta"]
 
 Arrays = tuple[NDArray[Any], NDArray[Any] | None, dict[str, NDArray[np.intp]]]
 """X, y (None where there are no labels), and the index arrays of the splits."""
@@ -61,12 +61,11 @@ class Bunch:
         return self.X[index], None if self.y is None else self.y[index]
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set that `load` knows: its facts, its files and how they are read.
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What is known of files before they are read: where they come from, on which terms, and how to get them.
 
-    - `files`: names inside the folder `folder` of the data root; empty where a package brings the set.
-    - `read(folder)`: decodes them; `folder` is None for a set without files.
+    - `files`: names inside the folder `folder` (default: `name`) of the data root; empty where a package brings them.
     - `fetch(folder)`: writes the files into `folder` from the internet; None where the terms or the lack of a public
       copy forbid it.
     - `size`: bytes of the files.
@@ -77,20 +76,25 @@ class DataSet:
     source: str
     licence: str
     citation: str
-    read: Callable[[Path | None], Arrays]
     files: tuple[str, ...] = ()
     folder: str = ""
     size: int = 0
     fetch: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(Holding):
+    """A data set that `load` knows: its facts, its files and how they are read.
+
+    `read(folder)` decodes the files; `folder` is None for a set without files.
+    """
+
+    read: Callable[[Path | None], Arrays]
     details: dict[str, Any] = field(default_factory=dict)
 
     def bunch(self, folder: Path | None) -> Bunch:
         """Decode the set from `folder` (None: from the package that brings it)."""
         X, y, split = self.read(folder)
-        meta = Meta(
-            self.name, self.summary, self.source, self.licence, self.citation, self._place(folder), dict(self.details)
-        )
+        place = "an installed package" if folder is None else str(folder)
+        meta = Meta(self.name, self.summary, self.source, self.licence, self.citation, place, dict(self.details))
         return Bunch(X, y, split, meta)
-
-    def _place(self, folder: Path | None) -> str:
-        return "an installed package" if folder is None else str(folder)

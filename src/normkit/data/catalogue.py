@@ -7,15 +7,19 @@ internet. There is no fourth place: nothing else is ever taken in its stead.
 
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 from normkit import listing
-from normkit.data.bunch import Bunch, DataNotFound, DataSet
+from normkit.data.bunch import Bunch, DataNotFound, DataSet, Holding
 from normkit.data.files import writable_folder
 
-__all__ = ["describe", "load", "names", "root"]
+__all__ = ["decoded", "describe", "find_files", "load", "names", "root"]
+
+T = TypeVar("T")
 
 
 @cache
@@ -76,25 +80,39 @@ def load(name: str, *, download: bool = False) -> Bunch:
     chosen = _find(name)
     if not chosen.files:
         return chosen.bunch(None)
-    folder = _folder(chosen)
-    if missing := _missing(chosen):
-        if not download:
-            raise DataNotFound(_not_found(chosen, missing))
-        _fetch(chosen, folder)
-    return _decode(chosen, folder)
+    how = f'`normkit data fetch {name}` or load("{name}", download=True)'
+    return decoded(chosen, find_files(chosen, download, how), chosen.bunch)
 
 
-def _decode(chosen: DataSet, folder: Path) -> Bunch:
+def find_files(wanted: Holding, download: bool, how: str) -> Path:
+    """The folder of files in which all those of `wanted` are; fetched first where asked for and possible.
+
+    Args:
+        wanted: the files.
+        download: fetch what is not there.
+        how: the call that fetches them, for the message.
+
+    Raises:
+        DataNotFound: as `load`.
+    """
+    folder = _folder(wanted)
+    if missing := _missing(wanted):
+        if not download or wanted.fetch is None:
+            raise DataNotFound(_not_found(wanted, missing, how))
+        wanted.fetch(writable_folder(folder, force=True))
+    return folder
+
+
+def decoded(wanted: Holding, folder: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of the files in `folder`.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
     try:
-        return chosen.bunch(folder)
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"the files of {chosen.name} in {folder} are damaged ({error}): get them anew") from error
-
-
-def _fetch(chosen: DataSet, folder: Path) -> None:
-    if chosen.fetch is None:
-        raise DataNotFound(_not_found(chosen, _missing(chosen)))
-    chosen.fetch(writable_folder(folder, force=True))
+        return read(folder)
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"the files of {wanted.name} in {folder} are damaged ({error}): get them anew") from error
 
 
 def _find(name: str) -> DataSet:
@@ -104,23 +122,23 @@ def _find(name: str) -> DataSet:
     raise KeyError(f"there is no data set {name!r}: {listing.meant(name, sorted(known))}")
 
 
-def _folder(chosen: DataSet) -> Path:
-    return root() / (chosen.folder or chosen.name)
+def _folder(wanted: Holding) -> Path:
+    return root() / (wanted.folder or wanted.name)
 
 
-def _missing(chosen: DataSet) -> list[str]:
-    folder = _folder(chosen)
-    return [file for file in chosen.files if not (folder / file).is_file()]
+def _missing(wanted: Holding) -> list[str]:
+    folder = _folder(wanted)
+    return [file for file in wanted.files if not (folder / file).is_file()]
 
 
-def _not_found(chosen: DataSet, missing: list[str]) -> str:
+def _not_found(wanted: Holding, missing: list[str], how: str) -> str:
     third = (
-        f'let normkit fetch it: `normkit data fetch {chosen.name}` or load("{chosen.name}", download=True)'
-        if chosen.fetch is not None
+        f"let normkit fetch it: {how}"
+        if wanted.fetch is not None
         else "it has no automatic download: ask whoever keeps your data for the folder"
     )
     return (
-        f"{chosen.name} is not on this machine: {_folder(chosen)} lacks {', '.join(missing)} "
-        f"({chosen.size / 1e6:.1f} MB in all). Three ways to get it: (1) put the files there, from: {chosen.source}; "
-        f"(2) set NORMKIT_DATA to a folder that holds {chosen.folder or chosen.name}/; (3) {third}"
+        f"{wanted.name} is not on this machine: {_folder(wanted)} lacks {', '.join(missing)} "
+        f"({wanted.size / 1e6:.1f} MB in all). Three ways to get it: (1) put the files there, from: {wanted.source}; "
+        f"(2) set NORMKIT_DATA to a folder that holds {wanted.folder or wanted.name}/; (3) {third}"
     )

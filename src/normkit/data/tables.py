@@ -10,6 +10,7 @@ from torch import Tensor
 
 from normkit.data.delimited import Cells, Line, read_cells
 from normkit.data.written_numbers import MISSING, fault, looks_like_a_number, number
+from normkit.extras import require
 
 __all__ = ["Table", "as_table", "is_table", "read_table"]
 
@@ -22,11 +23,21 @@ class Table:
         names: of the D columns.
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
+        source: the DataFrame, array or tensor that it was made from; of a file, the Python that reads it again.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     left_out: tuple[str, ...] = ()
+    source: Any = None
+
+    def to_frame(self) -> Any:
+        """The values as a pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return require("pandas").DataFrame(self.values, columns=list(self.names))
 
 
 def is_table(found: Any) -> bool:
@@ -45,13 +56,14 @@ def as_table(found: Any) -> Table:
     if _is_frame(found):
         numbers = found.select_dtypes("number")
         left_out = tuple(str(name) for name in found.columns if name not in numbers.columns)
-        return Table(tuple(map(str, numbers.columns)), numbers.to_numpy(dtype=np.float64, na_value=np.nan), left_out)
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        return Table(tuple(map(str, numbers.columns)), values, left_out, found)
     if not is_table(found):
         raise TypeError(f"a {type(found).__name__} came: a DataFrame or a 2-D array is wanted")
     array = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise TypeError(f"the array holds {array.dtype}: real numbers are wanted")
-    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64))
+    return Table(tuple(f"x{place}" for place in range(array.shape[1])), array.astype(np.float64), source=found)
 
 
 def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
@@ -81,7 +93,8 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
     if not numbers:
         raise ValueError(f"{cells.source}: no column holds numbers")
     left_out = tuple(names[place] for place in places if names[place] not in numbers)
-    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out)
+    again = f"normkit.data.read_table({cells.source!r}{'' if header == 'auto' else f', header={header!r}'})"
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again)
 
 
 def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:

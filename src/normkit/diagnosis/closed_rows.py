@@ -1,6 +1,6 @@
-"""Closed rows: columns of a table that sum to a constant in every row, so that their correlations are spurious.
+"""Closed rows: columns of a table whose total hardly varies from row to row, so that their correlations are spurious.
 
-For columns x_1 … x_D of amounts with total T = Σ x_k, over the N complete rows,
+For columns x_1 … x_D of amounts with total T = Σ x_k, over the N rows without a gap in them,
 
     figure = 1 − var(T)/Σ_k var(x_k)
 
@@ -13,30 +13,35 @@ degrees of freedom; at N = 10, the fewest rows that are judged, it is below 0.01
 were rounded, or from which a trace is missing, stay far above 0.99. From 0.9 on it says `watch`: something small is
 missing from the whole (probability 4·10⁻⁴ by chance at N = 10).
 
-**Which columns.** Those without negative values that vary. Where they do not sum to a constant together, the subset
-that does is found as the solution of X c = 1 (c_k = 1/total for the parts, 0 for others such as an identifier), and
-mended: a column belongs to the whole if the rest of the whole falls by about one where it rises by one. What is found
-is split into the smallest wholes, each judged by the same figure, without the rows in which it has nothing. Columns of
-0 and 1 of which each row has exactly one are indicators, not parts.
+**Which columns.** Those without negative values that vary and have a number in half of the rows at least. Where they do
+not sum to a constant together, the subset that does is found as the solution of X c = 1 (c_k = 1/total for the parts, 0
+for others such as an identifier), and mended: a column belongs to the whole if the rest of the whole falls by about one
+where it rises by one. What is found is split into the smallest wholes, each judged by the same figure, without the rows
+in which it has nothing. Columns of 0 and 1 of which each row has exactly one are indicators, not parts.
 
 **What it leads to.** The place's detail gives the share of zeros (which need a rule before any logarithm), the part
 with the largest mean share, and the pair with the strongest correlation whose partial correlation has the opposite sign
-or is not significant (no t-test where samples are so few that the estimate is shrunk).
+or is not significant (no t-test where samples are so few that the estimate is shrunk). The line of Python takes the
+columns out of the table as it was given, without rows that have a gap in them or nothing but zeros.
 
 Source: the pathology is K. Pearson's of 1897 (spurious correlation of indices) and I. Erb's, arXiv:1904.09480, abstract
 and introduction; the figure and its threshold are derived here.
 """
 
+import shlex
 import warnings
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csgraph
 
+from normkit.data import Table
 from normkit.diagnosis._framework.context import Context
 from normkit.diagnosis._framework.finding import Finding, Severity, Site
 from normkit.diagnosis._framework.probe import Probe
 from normkit.diagnosis._framework.remedy import Remedy
+from normkit.diagnosis._table_columns import columns_in_python
 from normkit.estimators import PartialCorrelation
 
 __all__ = ["ClosedRows"]
@@ -63,19 +68,23 @@ class ClosedRows(Probe):
     def run(self, context: Context) -> Finding | str:
         """Find the closed sets of columns and what their correlations hide."""
         assert context.table is not None
-        names = np.array(context.table.names, dtype=object)
-        values = context.table.values[np.isfinite(context.table.values).all(1)]
+        names, table = np.array(context.table.names, dtype=object), context.table.values
+        kept = (np.nan_to_num(table, nan=0.0, posinf=0.0, neginf=-1.0) >= 0).all(0) & (
+            np.isfinite(table).mean(0) >= 0.5
+        )
+        values = table[np.isfinite(table[:, kept]).all(1)]
         if len(values) < self.fewest_rows:
             return f"{len(values)} rows without a gap are too few: at least {self.fewest_rows} are wanted"
-        kept = (values >= 0).all(0) & (values.var(0) > 0)
+        kept &= np.ptp(np.where(kept, values, 0.0), axis=0) > 0
         if kept.sum() < 3:
             return "fewer than three columns hold amounts that vary, without negative values"
         sets, rest = _closed_sets(values, np.flatnonzero(kept), self.watched)
         if not sets and len(rest) < 3:
             return "the columns that sum to a constant are indicators or two shares of one whole: nothing is hidden"
-        sites = [self._site(values[:, each], names[each]) for each in sets or [rest]]
-        misled = [site for site in sites if site.severity == "act"]
-        remedies = tuple(map(_remedy, misled[:1]))
+        wholes = sets or [rest]
+        sites = [self._site(values[:, each], names[each]) for each in wholes]
+        misled = [each for each, site in zip(wholes, sites, strict=True) if site.severity == "act"]
+        remedies = tuple(_remedy(context.table, each) for each in misled[:1])
         return self.conclude(sites, summary=_summary(sites, self.threshold), remedies=remedies)
 
     def _site(self, parts: np.ndarray, names: np.ndarray) -> Site:
@@ -88,6 +97,8 @@ class ClosedRows(Probe):
             "columns": len(names),
             "parts": ", ".join(map(repr, names)),
             "total": float(parts.sum(1).mean()),
+            "lowest_total": float(parts.sum(1).min()),
+            "highest_total": float(parts.sum(1).max()),
             "zeros": float((parts == 0).mean()),
             "empty_rows": int(empty.sum()),
             "dominating": str(names[shares.argmax()]),
@@ -187,10 +198,19 @@ def _misleading(parts: np.ndarray, names: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _remedy(site: Site) -> Remedy:
-    rule = 'zeros="multiplicative"' if site.detail["zeros"] else ""
-    python = f"normkit.estimators.PartialCorrelation({rule}).fit(table[[{site.detail['parts']}]]).to_frame()"
-    return Remedy(("partial-correlation",), "advice", python)
+def _remedy(table: Table, places: np.ndarray) -> Remedy:
+    values = table.values[:, places]
+    parts = values[np.isfinite(values).all(1) & (values != 0).any(1)]
+    rule = "" if parts.all() else 'zeros="multiplicative"'
+    chosen = columns_in_python(table, places.tolist())
+    python = f"normkit.estimators.PartialCorrelation({rule}).fit({chosen}).to_frame()"
+    shell = f"python -c {_quoted(f'import normkit; print({python})')}" if isinstance(table.source, str) else ""
+    return Remedy(("partial-correlation",), "advice", python, shell)
+
+
+def _quoted(program: str) -> str:
+    """For a shell; in double quotes where they can be, since the program is full of single ones."""
+    return shlex.quote(program) if set(program) & set('"$`\\!') else f'"{program}"'
 
 
 def _summary(sites: list[Site], threshold: float) -> str:
@@ -199,13 +219,21 @@ def _summary(sites: list[Site], threshold: float) -> str:
         watched = [site for site in sites if site.severity == "watch"]
         return f"{watched[0].path} nearly sum to a constant" if watched else "no columns sum to a constant"
     detail = act[0].detail
-    text = f"{act[0].path} sum to {detail['total']:.4g} in every row, so their correlations are spurious"
+    text = f"{act[0].path} sum to {_total(detail)}, so their correlations are spurious"
     if "misleading_pair" in detail:
         text += (
             f": {detail['misleading_pair']} correlate by {detail['correlation']:+.2f}, given all others by "
             f"{detail['partial_correlation']:+.2f}"
         )
     return text
+
+
+def _total(detail: Mapping[str, Any]) -> str:
+    low, total, high = (detail[name] for name in ("lowest_total", "total", "highest_total"))
+    rows = "every row" + (" that is not empty" if detail["empty_rows"] else "")
+    if high - low <= 1e-6 * total:
+        return f"{total:.4g} in {rows}"
+    return f"about {total:.4g} in {rows} ({low:.4g} to {high:.4g})"
 
 
 def _few(names: np.ndarray, most: int = 6) -> str:

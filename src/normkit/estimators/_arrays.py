@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["as_backend", "as_numpy", "namespace"]
+from normkit.estimators._parameters import check_choice, check_device
+
+__all__ = ["as_backend", "as_numpy", "check_backend", "namespace"]
 
 Array = Any
 """A numpy array or a torch tensor, float64."""
@@ -19,19 +21,28 @@ def namespace(array: Array) -> Any:
     return torch if isinstance(array, torch.Tensor) else np
 
 
+def check_backend(backend: Any, device: Any = None) -> None:
+    """Refuse what `as_backend` could not use.
+
+    Raises:
+        ValueError: an unknown backend, a device for numpy, or one that torch does not have here.
+    """
+    check_choice("backend", backend, ("numpy", "torch"))
+    if device is None:
+        return
+    if backend == "numpy":
+        raise ValueError(f'device is {device!r}, and numpy computes on the CPU alone: pass backend="torch"')
+    check_device(device)
+
+
 def as_backend(array: np.ndarray, backend: str, device: Any = None) -> Array:
     """The array for `backend`: itself, or a float64 tensor on `device`.
 
     Raises:
-        ValueError: an unknown backend, or a device for numpy.
+        ValueError: as `check_backend`.
     """
-    if backend == "torch":
-        return torch.as_tensor(array, dtype=torch.float64, device=device)
-    if backend != "numpy":
-        raise ValueError(f'backend is {backend!r}: it must be "numpy" or "torch"')
-    if device is not None:
-        raise ValueError(f'device is {device!r}, and numpy computes on the CPU alone: pass backend="torch"')
-    return array
+    check_backend(backend, device)
+    return torch.as_tensor(array, dtype=torch.float64, device=device) if backend == "torch" else array
 
 
 def as_numpy(array: Array) -> np.ndarray:

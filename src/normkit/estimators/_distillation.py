@@ -20,11 +20,15 @@ __all__ = ["Held", "LeftOut", "Rounds", "distill"]
 
 @dataclass
 class Rounds:
-    """What was found: α, the solution and the validation loss (None where nothing is held out) of each round."""
+    """What was found: α, the solution and the validation loss (None where nothing is held out) of each round.
+
+    `wanted` is the best α before it was clipped, of each round whose α was looked for.
+    """
 
     alphas: list[float] = field(default_factory=list)
     solutions: list[Solution] = field(default_factory=list)
     losses: list[float] | None = None
+    wanted: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def distill(
         alpha = 1.0  # the first round's teacher is the ground truth
         if index:
             zero = system.solve(now.fitted, now.shrinkage)
-            alpha = _best(judge, one, zero, clip) if alphas is None else alphas[index]
+            alpha = _best(judge, one, zero, clip, done.wanted) if alphas is None else alphas[index]
             now = one.mixed(zero, alpha)
         done.alphas.append(alpha)
         done.solutions.append(now)
@@ -104,9 +108,11 @@ def distill(
     return done
 
 
-def _best(judge: Held | LeftOut | None, one: Solution, zero: Solution, clip: bool) -> float:
+def _best(judge: Held | LeftOut | None, one: Solution, zero: Solution, clip: bool, wanted: list[float]) -> float:
+    """The best α; what it was before it was clipped is added to `wanted`."""
     assert judge is not None
-    return optimal_alpha(judge.predictions(one), judge.predictions(zero), judge.targets, clip)
+    wanted.append(optimal_alpha(judge.predictions(one), judge.predictions(zero), judge.targets, clip=False))
+    return min(1.0, max(0.0, wanted[-1])) if clip else wanted[-1]
 
 
 def _mean_square(residuals: Array, weight: float) -> float:

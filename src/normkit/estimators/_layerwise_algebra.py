@@ -11,6 +11,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from normkit.estimators._parameters import check_choice, check_device
+
 __all__ = ["Algebra", "NumpyAlgebra", "TorchAlgebra", "algebra"]
 
 
@@ -71,7 +73,7 @@ class TorchAlgebra:
     """torch on one device, in float64; with `sync` the ranks of `torch.distributed` share the long sums."""
 
     def __init__(self, device: Any = None, sync: bool = False) -> None:
-        self.device = torch.device("cpu" if device is None else device)
+        self.device = check_device("cpu" if device is None else device)
         self.shared = sync and dist.is_available() and dist.is_initialized()
 
     def array(self, values: NDArray[Any]) -> Tensor:
@@ -130,14 +132,13 @@ class TorchAlgebra:
 Algebra = NumpyAlgebra | TorchAlgebra
 
 
-def algebra(backend: str, device: Any = None, sync: bool = False) -> Algebra:
+def algebra(backend: Any, device: Any = None, sync: bool = False) -> Algebra:
     """The algebra of `backend`.
 
     Raises:
-        ValueError: the backend is unknown, or a device or `sync` is given for numpy.
+        ValueError: the backend or the device is unknown, or a device or `sync` is given for numpy.
     """
-    if backend not in ("numpy", "torch"):
-        raise ValueError(f"backend is {backend!r}: it must be 'numpy' or 'torch'")
+    check_choice("backend", backend, ("numpy", "torch"))
     if backend == "numpy" and (device is not None or sync):
         raise ValueError(f"device is {device!r} and sync is {sync}: only backend='torch' takes them")
     return NumpyAlgebra() if backend == "numpy" else TorchAlgebra(device, sync)

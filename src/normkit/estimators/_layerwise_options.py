@@ -2,13 +2,14 @@
 
 import math
 import os
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from normkit.estimators._monomials import count
+from normkit.estimators._parameters import check, check_choice, check_flag, check_seed, is_number, is_whole
 
 if TYPE_CHECKING:
     from normkit.nn import LayerwiseThreeLayer
@@ -19,21 +20,29 @@ __all__ = ["check_memory", "check_options", "network_of"]
 def check_options(estimator: Any) -> None:
     """Raise ValueError, naming the parameter, what came and what is wanted."""
     width = estimator.n_features_1
-    _check("degree", estimator.degree, _whole(estimator.degree), "a whole number of at least 1")
-    sizes = width is None or width == math.inf or _whole(width)
-    _check("n_features_1", width, sizes, "None, math.inf or a whole number of at least 1")
-    _check("n_features_2", estimator.n_features_2, _whole(estimator.n_features_2), "a whole number of at least 1")
+    check("degree", estimator.degree, is_whole(estimator.degree), "a whole number of at least 1")
+    sizes = width is None or is_whole(width) or (isinstance(width, float) and width == math.inf)
+    check("n_features_1", width, sizes, "None, math.inf or a whole number of at least 1")
+    check("n_features_2", estimator.n_features_2, is_whole(estimator.n_features_2), "a whole number of at least 1")
     split = estimator.split
-    _check("split", split, _positive(split) and split < 1, "between 0 and 1")
-    _check("solver", estimator.solver, estimator.solver in ("exact", "gd"), "'exact' or 'gd'")
-    _check("n_iter", estimator.n_iter, _pair(estimator.n_iter, _whole), "two whole numbers of at least 1")
-    steps = _pair(estimator.step_size, lambda step: step is None or _positive(step))
-    _check("step_size", estimator.step_size, steps, "two numbers above 0 or None")
-    decays = _pair(estimator.weight_decay, lambda decay: decay == "auto" or _positive(decay))
-    decays = decays and estimator.weight_decay[1] != "auto"
-    _check("weight_decay", estimator.weight_decay, decays, "'auto' or a number above 0, and a number above 0")
+    check("split", split, is_number(split) and 0 < split < 1, "a number between 0 and 1")
+    check_choice("solver", estimator.solver, ("exact", "gd"))
+    _check_stages(estimator)
+    for name in ("gaussianize", "center", "sync"):
+        check_flag(name, getattr(estimator, name))
+    check_seed(estimator.random_state)
     seeded = not estimator.sync or isinstance(estimator.random_state, Integral)
-    _check("random_state", estimator.random_state, seeded, "a seed with sync=True, so that all ranks draw the same")
+    check("random_state", estimator.random_state, seeded, "a seed with sync=True, so that all ranks draw the same")
+
+
+def _check_stages(estimator: Any) -> None:
+    """What is a pair: one for stage 1 and one for stage 2."""
+    check("n_iter", estimator.n_iter, _pair(estimator.n_iter, is_whole), "a pair of whole numbers of at least 1")
+    steps = _pair(estimator.step_size, lambda step: step is None or _positive(step))
+    check("step_size", estimator.step_size, steps, "a pair, each a number above 0 or None")
+    decays = _pair(estimator.weight_decay, lambda decay: _automatic(decay) or _positive(decay))
+    decays = decays and not _automatic(estimator.weight_decay[1])
+    check("weight_decay", estimator.weight_decay, decays, "a pair: 'auto' or a number above 0, and a number above 0")
 
 
 def check_memory(samples: int, d: int, degree: int, width: int | float) -> None:
@@ -79,17 +88,12 @@ def network_of(estimator: Any) -> "LayerwiseThreeLayer":
     return net
 
 
-def _check(name: str, value: Any, is_right: bool, wanted: str) -> None:
-    if not is_right:
-        raise ValueError(f"{name} is {value!r}: it must be {wanted}")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and value is not True and int(value) >= 1
-
-
 def _positive(value: Any) -> bool:
-    return isinstance(value, Real) and 0 < float(value) < math.inf
+    return is_number(value) and value > 0
+
+
+def _automatic(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _pair(values: Any, is_right: Any) -> bool:

@@ -79,7 +79,7 @@ class Learned:
     """What a fit leaves: the map of new samples, coefficients by round (rounds, n, c), and those of the limit.
 
     `limit` is None where it was not computed or does not exist; `eigenvalues` and `shrinkage` (rounds, n) are None
-    without an eigendecomposition.
+    without an eigendecomposition. `wanted` are the α that were looked for, before they were clipped.
     """
 
     map: KernelValues | NystroemFeatures
@@ -89,6 +89,7 @@ class Learned:
     losses: Array | None
     eigenvalues: Array | None
     shrinkage: Array | None
+    wanted: tuple[float, ...] = ()
 
 
 def learn(samples: Samples, settings: Settings, held: Samples | None, strata: Any) -> Learned:
@@ -105,7 +106,7 @@ def learn(samples: Samples, settings: Settings, held: Samples | None, strata: An
     found = _Machine(part, settings).rounds(held)
     chosen = replace(settings, alphas=tuple(found.alphas), rounds=len(found.alphas), validation=0.0)
     final = _Machine(samples, chosen).rounds(None)
-    return replace(final, losses=found.losses)
+    return replace(final, losses=found.losses, wanted=found.wanted)
 
 
 class _Machine:
@@ -142,7 +143,7 @@ class _Machine:
         found = distill(self.system, self.targets, count, settings.alphas, clip=settings.clip, judge=judge, stop=stop)
         if best and found.losses is not None:
             kept = int(np.argmin(found.losses)) + 1
-            found = Rounds(found.alphas[:kept], found.solutions[:kept], found.losses[:kept])
+            found = Rounds(found.alphas[:kept], found.solutions[:kept], found.losses[:kept], found.wanted)
         share = settings.constant if settings.constant is not None else found.alphas[-1]
         return self._learned(found, self._limit(share))
 
@@ -212,6 +213,7 @@ class _Machine:
             None if found.losses is None else np.array(found.losses),
             self.system.eigenvalues if isinstance(self.system, Spectral) else None,
             None if kept[0] is None else np.stack([each for each in kept if each is not None]),
+            tuple(found.wanted),
         )
 
 

@@ -12,7 +12,7 @@ from normkit.estimators._precision import Precision, double_centred, pseudo_inve
 from normkit.estimators.compositions import clr
 from normkit.estimators.shrinkage import CONSTANT, ShrunkColumns, log_proportions, shrink_columns
 
-__all__ = ["Estimate", "Shrinkage", "chosen_shrinkage", "estimate"]
+__all__ = ["Estimate", "Shrinkage", "check_shrinkage", "chosen_shrinkage", "estimate"]
 
 Shrinkage = str | float | None
 """None, "basis", "clr", or λ of the basis correlations."""
@@ -44,18 +44,21 @@ class Estimate:
         return as_numpy(double_centred(covariance) if self.centred else covariance)
 
 
-def chosen_shrinkage(shrinkage: Any, samples: int, parts: int) -> Shrinkage:
-    """What "auto" means for a table of this shape; warns of what is about to be lost.
-
-    Raises:
-        ValueError: none of "auto", None, "basis", "clr" and numbers in [0, 1].
-    """
-    number = isinstance(shrinkage, Real) and not isinstance(shrinkage, bool)
-    if not (shrinkage in (None, "auto", "basis", "clr") or (number and 0 <= shrinkage <= 1)):
+def check_shrinkage(shrinkage: Any) -> None:
+    """Raises ValueError for what is none of "auto", None, "basis", "clr" and numbers in [0, 1]."""
+    if isinstance(shrinkage, str):
+        known = shrinkage in ("auto", "basis", "clr")
+    else:
+        known = shrinkage is None or (_number(shrinkage) and 0 <= shrinkage <= 1)
+    if not known:
         raise ValueError(f'shrinkage is {shrinkage!r}: it must be "auto", None, "basis", "clr" or λ in [0, 1]')
+
+
+def chosen_shrinkage(shrinkage: Any, samples: int, parts: int) -> Shrinkage:
+    """What "auto" means for a table of this shape; warns of what is about to be lost."""
     if isinstance(shrinkage, str) and shrinkage == "auto":
         return "basis" if samples < 5 * parts else None
-    if shrinkage is None and samples < parts:
+    if (shrinkage is None or (_number(shrinkage) and shrinkage == 0)) and samples < parts:
         warnings.warn(
             f"{samples} samples cannot determine {parts} parts: a pseudo-inverse is used and p-values are withheld; "
             'shrinkage="basis" is made for this',
@@ -67,7 +70,11 @@ def chosen_shrinkage(shrinkage: Any, samples: int, parts: int) -> Shrinkage:
             'transform: it is there to compare with; shrinkage="basis" does not',
             stacklevel=3,
         )
-    return float(shrinkage) if number else shrinkage
+    return float(shrinkage) if _number(shrinkage) else shrinkage
+
+
+def _number(shrinkage: Any) -> bool:
+    return isinstance(shrinkage, Real) and not isinstance(shrinkage, bool)
 
 
 def estimate(
@@ -85,24 +92,33 @@ def estimate(
     centred = shrinkage != "clr"
     logs = log_proportions(parts) if centred else clr(parts)
     columns = shrink_columns(as_backend(logs, backend, device), *intensities)
+    known = columns.shrinkage, columns.variance_shrinkage
+    if centred and bool((columns.ridge == 0).all()):  # correlations as they are: nothing keeps Γ from being singular
+        rows = columns.rows * columns.deviations
+        precision, _, dependent = _from_rows(rows - rows.mean(1)[:, None])
+        return Estimate(precision, *known, None, columns, centred, dependent)
     precision = shrunk_precision(columns, centred=centred)
-    independent = np.zeros(parts.shape[1], bool)
-    return Estimate(precision, columns.shrinkage, columns.variance_shrinkage, None, columns, centred, independent)
+    return Estimate(precision, *known, None, columns, centred, np.zeros(parts.shape[1], bool))
 
 
 def _unshrunk(coordinates: Array) -> Estimate:
-    """Without shrinkage; a part whose clr coordinate is constant is left out of account, as if it were not there."""
     samples = len(coordinates)
     rows = (coordinates - coordinates.mean(0)) / (samples - 1) ** 0.5
+    precision, varies, dependent = _from_rows(rows)
+    freedom = samples - int(varies.sum()) + 1
+    tested = freedom >= 1 and not dependent.any()
+    return Estimate(precision, 0.0, 0.0, freedom if tested else None, rows, True, dependent)
+
+
+def _from_rows(rows: Array) -> tuple[Precision, np.ndarray, np.ndarray]:
+    """(rowsᵀ rows)⁺ of centred rows (N, D), which columns vary at all, and which are tied to others.
+
+    A part whose clr coordinate is constant is left out of account, as if it were not there.
+    """
     varies = (rows * rows).sum(0) >= CONSTANT  # else rounding would be taken for variation
-    rows = rows * varies
-    found = pseudo_inverse(rows)
+    found = pseudo_inverse(rows * varies)
     precision = replace(found, factor=found.factor * varies)  # eigenvectors are 0 there but for rounding
-    dependent = _dependent(found, as_numpy(varies), samples)
-    freedom = None if dependent.any() else samples - int(varies.sum()) + 1
-    if freedom is not None and freedom < 1:
-        freedom = None
-    return Estimate(precision, 0.0, 0.0, freedom, rows, True, dependent)
+    return precision, as_numpy(varies), _dependent(found, as_numpy(varies), len(rows))
 
 
 def _dependent(precision: Precision, varies: np.ndarray, samples: int) -> np.ndarray:

@@ -1,16 +1,27 @@
 """What the self-distilled regressor and classifier share: parameters, the fit to targets, the rounds' predictions."""
 
 import math
-from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import Any, TypeGuard
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from normkit.estimators._kernel_map import blocks
 from normkit.estimators._learning import MOST_ROUNDS, Samples, Settings, learn
+from normkit.estimators._parameters import (
+    check,
+    check_choice,
+    check_device,
+    check_flag,
+    check_seed,
+    is_number,
+    is_whole,
+)
 from normkit.estimators._ridge import Array
 
 __all__ = ["SelfDistilled", "weight_roots"]
@@ -87,6 +98,28 @@ class SelfDistilled(BaseEstimator):
         self.degrees_of_freedom_ = None if learned.shrinkage is None else learned.shrinkage.sum(axis=1)
         with np.errstate(divide="ignore"):
             self.effective_ridge_ = np.where(learned.alphas > 0, self.lam / np.maximum(learned.alphas, 0), np.inf)
+        self.distilled_ = bool((learned.alphas[0 if self.n_rounds == "inf" else 1 :] != 1).any())
+        if learned.wanted and not self.distilled_:
+            warnings.warn(self._nothing(learned.wanted), UserWarning, stacklevel=3)
+
+    def _nothing(self, wanted: tuple[float, ...]) -> str:
+        """Why the α that were found distil nothing."""
+        said = f"nothing was distilled: the fit is plain kernel ridge regression with lam={self.lam:g}. "
+        if wanted[0] > 1:
+            return said + (
+                f"A round can only shrink more, and the validation data want less: the best alpha of round 2 is "
+                f"{wanted[0]:.3g}, beyond 1. Either the targets have little noise, or lam and gamma shrink too much "
+                "already (are X and y standardized?): try a smaller lam"
+            )
+        if wanted[0] == 1:
+            return said + (
+                "The first round meets its targets so closely that a fit to its own values is the same fit: "
+                "try a larger lam, or a gamma that lets samples see each other"
+            )
+        return said + (
+            f"Round 2, with its best alpha of {wanted[0]:.3g}, has no smaller validation loss than round 1: "
+            "what lam shrinks is about right already"
+        )
 
     def _values(self, X: Any, coefficients: Array) -> Array:
         """f(x) for coefficients (rounds, n, c): (rounds, n_samples, c), the kernel of each block of rows taken once."""
@@ -107,24 +140,21 @@ class SelfDistilled(BaseEstimator):
 
     def _settings(self) -> Settings:
         """The parameters, checked, in the terms of the fit."""
-        if not (_is_number(self.lam) and 0 < self.lam < math.inf):
+        if not (is_number(self.lam) and self.lam > 0):
             raise ValueError(f"lam is {self.lam!r}: the ridge must be a positive number")
+        check_flag("clip", self.clip)
         rounds = _rounds(self.n_rounds)
-        alphas = _alphas(self.alpha, rounds, self.clip)
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver is {self.solver!r}: it must be one of {', '.join(SOLVERS)}")
-        if self.n_components is not None:
-            if not _is_count(self.n_components):
-                raise ValueError(f"n_components is {self.n_components!r}: it must be a positive number or None")
-            if self._precomputed:
-                raise ValueError("n_components draws samples whose kernel is computed: it needs kernel= by name")
+        alphas = _alphas(self.alpha, rounds, bool(self.clip))
+        check_choice("solver", self.solver, SOLVERS)
+        check_seed(self.random_state)
+        self._check_kernel()
         named = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         return Settings(
             self.kernel,
             dict(self.kernel_params or {}) if callable(self.kernel) else named,
             float(self.lam),
             alphas,
-            float(self.alpha) if _is_number(self.alpha) else None,
+            float(self.alpha) if is_number(self.alpha) else None,
             rounds,
             bool(self.clip),
             self._validation(alphas is None or rounds == "best"),
@@ -134,34 +164,43 @@ class SelfDistilled(BaseEstimator):
             self.random_state,
         )
 
+    def _check_kernel(self) -> None:
+        known = (*PAIRWISE_KERNEL_FUNCTIONS, "precomputed")
+        right = self.kernel in known if isinstance(self.kernel, str) else callable(self.kernel)
+        check("kernel", self.kernel, right, f"a function of two samples or one of {', '.join(known)}")
+        gamma, degree, components, extra = self.gamma, self.degree, self.n_components, self.kernel_params
+        check("gamma", gamma, gamma is None or (is_number(gamma) and gamma >= 0), "None or a number of at least 0")
+        check("degree", degree, is_number(degree) and degree >= 0, "a number of at least 0")
+        check("coef0", self.coef0, is_number(self.coef0), "a finite number")
+        check(
+            "kernel_params", extra, extra is None or isinstance(extra, Mapping), "None or a dict of keyword arguments"
+        )
+        whole = components is None or is_whole(components)
+        check("n_components", components, whole, "a whole number of at least 1 or None")
+        if components is not None and self._precomputed:
+            raise ValueError("n_components draws samples whose kernel is computed: it needs kernel= by name")
+
     def _validation(self, needed: bool) -> float | str:
         given = self.validation_fraction
         if isinstance(given, str) and given == "loo":
             if needed and self.solver == "cholesky":
                 raise ValueError("validation_fraction='loo' needs the hat matrix: take solver='eigen' or 'auto'")
             return given
-        if not (_is_number(given) and 0 < given < 1):
+        if not (is_number(given) and 0 < given < 1):
             raise ValueError(f"validation_fraction is {given!r}: it must lie between 0 and 1, or be 'loo'")
         return float(given)
 
     def _torch_device(self) -> str | None:
+        check_choice("backend", self.backend, ("numpy", "torch"))
         if self.backend == "numpy":
             if self.device is not None:
                 raise ValueError(f"device={self.device!r} needs backend='torch'")
             return None
-        if self.backend != "torch":
-            raise ValueError(f"backend is {self.backend!r}: it must be 'numpy' or 'torch'")
+        if self.device is not None:
+            return str(check_device(self.device))
         import torch
 
-        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, Real)
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, Integral) and int(value) >= 1
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def weight_roots(sample_weight: Any, X: Any) -> Array | None:
@@ -174,7 +213,7 @@ def weight_roots(sample_weight: Any, X: Any) -> Array | None:
 def _rounds(given: Any) -> int | str:
     if isinstance(given, str) and given in ("inf", "best"):
         return given
-    if _is_count(given):
+    if is_whole(given):
         return int(given)
     raise ValueError(f"n_rounds is {given!r}: it must be at least 1, 'best' or 'inf'")
 
@@ -188,7 +227,7 @@ def _alphas(given: Any, rounds: int | str, clip: bool) -> tuple[float, ...] | No
             raise ValueError("n_rounds='inf' needs one alpha for all rounds: the limit has the ridge lam / alpha")
         return None
     several = isinstance(given, (Sequence, np.ndarray))
-    if not several and not _is_number(given):
+    if not (np.ndim(given) == 1 and all(map(_is_real, given)) if several else _is_real(given)):
         raise ValueError(f"alpha is {given!r}: it must be a number, a sequence of numbers or 'optimal'")
     found = tuple(float(each) for each in given) if several else (float(given),)
     for each in found:
@@ -202,3 +241,8 @@ def _alphas(given: Any, rounds: int | str, clip: bool) -> tuple[float, ...] | No
     if rounds == "inf" or (rounds != "best" and len(found) != rounds) or not found:
         raise ValueError(f"alpha holds {len(found)} numbers and n_rounds is {rounds!r}: give one number a round")
     return found
+
+
+def _is_real(value: Any) -> bool:
+    """A number, finite or not: of one that is not, what follows says more."""
+    return is_number(value) or (isinstance(value, Real) and not math.isfinite(value))

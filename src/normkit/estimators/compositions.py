@@ -12,22 +12,27 @@ Source: J. Aitchison (1986), The Statistical Analysis of Compositional Data, cha
 (2003), Isometric Logratio Transformations for Compositional Data Analysis, Mathematical Geology 35.
 """
 
+from numbers import Integral
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-__all__ = ["alr", "alr_inv", "closure", "clr", "clr_inv", "ilr", "ilr_inv", "orthonormal_basis"]
+from normkit.estimators._parts import tabled
+
+__all__ = ["alr", "alr_inv", "checked_basis", "closure", "clr", "clr_inv", "ilr", "ilr_inv", "orthonormal_basis"]
 
 
-def closure(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
+def closure(X: ArrayLike) -> Any:
     """x / Σ_k x_k: every composition divided by its total.
 
     Args:
         X: (…, D) parts, not negative, in any unit.
 
     Returns:
-        (…, D) proportions that sum to 1.
+        (…, D) proportions that sum to 1; a DataFrame where X is one.
 
     Raises:
         ValueError: a part is negative or not finite, or a composition has no part above 0.
@@ -39,31 +44,34 @@ def closure(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
     if (largest == 0).any():
         raise ValueError("a composition has only zeros, so it has no proportions: leave that sample out")
     scaled = parts / largest  # else the sum could overflow
-    return scaled / scaled.sum(-1, keepdims=True)
+    return tabled(scaled / scaled.sum(-1, keepdims=True), X)
 
 
-def clr(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
+def clr(X: ArrayLike) -> Any:
     """Centred log-ratio: log x_i − mean_k log x_k.
 
     Args:
         X: (…, D) positive parts, closed or not.
 
     Returns:
-        (…, D) coordinates that sum to 0, in nats.
+        (…, D) coordinates that sum to 0, in nats; a DataFrame where X is one.
 
     Raises:
         ValueError: a part is zero, negative or not finite.
     """
     logs = _logs(X)
-    return logs - logs.mean(-1, keepdims=True)
+    return tabled(logs - logs.mean(-1, keepdims=True), X)
 
 
-def clr_inv(Z: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
-    """Proportions with the centred log-ratios Z: exp z_i / Σ_k exp z_k, (…, D) to (…, D)."""
-    return softmax(_parts(Z), axis=-1)
+def clr_inv(Z: ArrayLike) -> Any:
+    """Proportions with the centred log-ratios Z: exp z_i / Σ_k exp z_k, (…, D) to (…, D).
+
+    A DataFrame where Z is one.
+    """
+    return tabled(softmax(_parts(Z), axis=-1), Z)
 
 
-def alr(X: ArrayLike, reference: int = 0) -> Float[np.ndarray, "*batch coordinates"]:
+def alr(X: ArrayLike, reference: Any = 0) -> Float[np.ndarray, "*batch coordinates"]:
     """Additive log-ratio: log(x_i / x_r) for all parts but the reference r, in their order.
 
     Args:
@@ -81,7 +89,7 @@ def alr(X: ArrayLike, reference: int = 0) -> Float[np.ndarray, "*batch coordinat
     return np.delete(logs, place, axis=-1) - logs[..., place, None]
 
 
-def alr_inv(Y: ArrayLike, reference: int = 0) -> Float[np.ndarray, "*batch parts"]:
+def alr_inv(Y: ArrayLike, reference: Any = 0) -> Float[np.ndarray, "*batch parts"]:
     """Proportions with the additive log-ratios Y to the part `reference`, (…, D − 1) to (…, D).
 
     Raises:
@@ -92,7 +100,7 @@ def alr_inv(Y: ArrayLike, reference: int = 0) -> Float[np.ndarray, "*batch parts
     return softmax(np.insert(coordinates, place, 0.0, axis=-1), axis=-1)
 
 
-def ilr(X: ArrayLike, basis: ArrayLike | None = None) -> Float[np.ndarray, "*batch coordinates"]:
+def ilr(X: ArrayLike, basis: Any = None) -> Float[np.ndarray, "*batch coordinates"]:
     """Isometric log-ratio: clr(x) Ψᵀ with an orthonormal basis Ψ of the vectors that sum to 0.
 
     Args:
@@ -105,21 +113,21 @@ def ilr(X: ArrayLike, basis: ArrayLike | None = None) -> Float[np.ndarray, "*bat
     Raises:
         ValueError: a part is zero, negative or not finite, or the basis is none.
     """
-    coordinates = clr(X)
-    return coordinates @ _basis(basis, coordinates.shape[-1]).T
+    coordinates = clr(_parts(X))
+    return coordinates @ checked_basis(basis, coordinates.shape[-1]).T
 
 
-def ilr_inv(Y: ArrayLike, basis: ArrayLike | None = None) -> Float[np.ndarray, "*batch parts"]:
+def ilr_inv(Y: ArrayLike, basis: Any = None) -> Float[np.ndarray, "*batch parts"]:
     """Proportions with the isometric log-ratios Y in `basis`, (…, D − 1) to (…, D).
 
     Raises:
         ValueError: the basis is none of D parts.
     """
     coordinates = _parts(Y)
-    return softmax(coordinates @ _basis(basis, coordinates.shape[-1] + 1), axis=-1)
+    return softmax(coordinates @ checked_basis(basis, coordinates.shape[-1] + 1), axis=-1)
 
 
-def orthonormal_basis(parts: int) -> Float[np.ndarray, "coordinates parts"]:
+def orthonormal_basis(parts: Any) -> Float[np.ndarray, "coordinates parts"]:
     """ψ_j = sqrt(j/(j + 1)) (1/j, …, 1/j, −1, 0, …): each part against the mean of those before it (Helmert).
 
     Args:
@@ -127,9 +135,14 @@ def orthonormal_basis(parts: int) -> Float[np.ndarray, "coordinates parts"]:
 
     Returns:
         (D − 1, D), rows orthonormal and of sum 0.
+
+    Raises:
+        ValueError: fewer than 2 parts.
     """
-    before = np.arange(1, parts)[:, None]
-    place = np.arange(parts)
+    if not isinstance(parts, Integral) or int(parts) < 2:
+        raise ValueError(f"parts is {parts!r}: a whole number of at least 2 is wanted")
+    before = np.arange(1, int(parts))[:, None]
+    place = np.arange(int(parts))
     rows = np.where(place < before, 1 / before, np.where(place == before, -1.0, 0.0))
     return rows * np.sqrt(before / (before + 1))
 
@@ -151,16 +164,25 @@ def _logs(X: ArrayLike) -> Float[np.ndarray, "*batch parts"]:
     return np.log(parts)
 
 
-def _place(reference: int, parts: int) -> int:
-    if not -parts <= reference < parts:
-        raise ValueError(f"reference is {reference}: there are {parts} parts, 0 to {parts - 1}")
-    return reference % parts
+def _place(reference: Any, parts: int) -> int:
+    whole = isinstance(reference, Integral) and not isinstance(reference, bool | np.bool_)
+    if not (whole and -parts <= reference < parts):
+        raise ValueError(f"reference is {reference!r}: there are {parts} parts, 0 to {parts - 1}")
+    return int(reference) % parts
 
 
-def _basis(basis: ArrayLike | None, parts: int) -> Float[np.ndarray, "coordinates parts"]:
+def checked_basis(basis: Any, parts: int) -> Float[np.ndarray, "coordinates parts"]:
+    """The basis as an array, or `orthonormal_basis(parts)` where it is None.
+
+    Raises:
+        ValueError: not numbers, of another shape, or its rows are not orthonormal and of sum 0.
+    """
     if basis is None:
         return orthonormal_basis(parts)
-    rows = np.asarray(basis, dtype=np.float64)
+    try:
+        rows = np.asarray(basis, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ValueError(f"basis holds no numbers: an array ({parts - 1}, {parts}) is wanted, or None") from None
     if rows.shape != (parts - 1, parts):
         raise ValueError(f"basis has shape {rows.shape}: ({parts - 1}, {parts}) is wanted for {parts} parts")
     if not np.allclose(rows @ rows.T, np.eye(parts - 1), atol=1e-8) or not np.allclose(rows.sum(1), 0, atol=1e-8):

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from normkit.estimators._parameters import is_number
 from normkit.nn import HermiteActivation
 from normkit.nn.normal_moments import normal_quadrature, tabulate
 
@@ -49,9 +50,11 @@ def hermite_coefficients(activation: Any, degree: int = 60) -> Float[ndarray, " 
     if isinstance(activation, HermiteActivation):
         activation = activation.coefficients
     if isinstance(activation, Sequence | ndarray) and not isinstance(activation, str):
-        given = np.asarray(activation, dtype=np.float64)
-        if given.ndim != 1 or not np.isfinite(given).all() or not given.any():
-            raise ValueError(f"Hermite coefficients are a row of finite numbers that are not all 0, got {activation!r}")
+        if not all(map(is_number, activation)) or not any(activation):
+            raise ValueError(
+                f"activation is {activation!r}: Hermite coefficients are a row of finite numbers that are not all 0"
+            )
+        given = np.array(activation, dtype=np.float64)
         return given / math.sqrt(given @ given)
     if degree < 0:
         raise ValueError(f"degree must be at least 0, got {degree}")
@@ -92,11 +95,14 @@ def _callable(activation: Any) -> Any:
     if isinstance(activation, str):
         if activation not in NAMED:
             raise ValueError(
-                f"activation is one of {', '.join(map(repr, NAMED))}, coefficients or a function, not {activation!r}"
+                f"activation is {activation!r}: it must be one of {', '.join(map(repr, NAMED))} ('optimal' too for an "
+                "InfiniteNetClassifier), Hermite coefficients, a module or a function"
             )
         return NAMED[activation]
     if not callable(activation):
-        raise ValueError(f"activation is a name, Hermite coefficients, a module or a function, not {activation!r}")
+        raise ValueError(
+            f"activation is {activation!r}: it must be a name, Hermite coefficients, a module or a function"
+        )
     return activation
 
 

@@ -7,6 +7,7 @@ Source: Radhakrishnan, Belkin, Uhler 2023, arXiv:2204.14126.
 """
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from normkit.estimators._parameters import check, check_choice, check_device, check_flag, is_number
 from normkit.estimators._smoother import KernelTable, smooth
 from normkit.estimators.dual_activation import dual_activation
 from normkit.estimators.ntk import check_depth, gaps, log_kernel
@@ -31,7 +33,7 @@ _CONSTANT = 0.1  # of a feature that gives a row of zeros a direction
 
 
 def _infinite(classifier: "InfiniteNetClassifier") -> bool:
-    return bool(classifier.depth == np.inf)
+    return isinstance(classifier.depth, Real) and bool(classifier.depth == np.inf)
 
 
 class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
@@ -64,7 +66,7 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
 
     Raises:
         ValueError: depth < 1 or no integer; d < 1; a row of norm 0 or entries < 0 with `preprocess=False`; an
-            activation that has no limit classifier; an unknown kernel or backend.
+            activation that has no limit classifier; an unknown kernel, backend or device.
     """
 
     def __init__(
@@ -123,14 +125,15 @@ class InfiniteNetClassifier(ClassifierMixin, BaseEstimator):
     def _check_options(self) -> None:
         if not _infinite(self):
             check_depth(self.depth)
-        if self.kernel not in ("ntk", "nngp"):
-            raise ValueError(f"kernel is 'ntk' or 'nngp', not {self.kernel!r}")
-        if self.backend not in ("numpy", "torch"):
-            raise ValueError(f"backend is 'numpy' or 'torch', not {self.backend!r}")
-        if self.device is not None and self.backend != "torch":
-            raise ValueError("device is torch's: set backend='torch' too")
-        if self.intrinsic_dim is not None and not self.intrinsic_dim >= 1:
-            raise ValueError(f"intrinsic_dim is a sphere's dimension and at least 1, got {self.intrinsic_dim}")
+        check_choice("kernel", self.kernel, ("ntk", "nngp"))
+        check_choice("backend", self.backend, ("numpy", "torch"))
+        check_flag("preprocess", self.preprocess)
+        if self.device is not None:
+            if self.backend != "torch":
+                raise ValueError(f"device is {self.device!r}, and devices are torch's: set backend='torch' too")
+            check_device(self.device)
+        d = self.intrinsic_dim
+        check("intrinsic_dim", d, d is None or (is_number(d) and d >= 1), "None or a sphere's dimension, at least 1")
 
     def _scaled(self, X: ndarray) -> ndarray:
         scaled: ndarray = np.clip((X - self.low_) / self.range_, 0.0, 1.0)

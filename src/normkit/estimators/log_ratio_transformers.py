@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from normkit.estimators._parts import names_of, place_of
-from normkit.estimators.compositions import alr, alr_inv, clr, clr_inv, ilr, ilr_inv, orthonormal_basis
+from normkit.estimators._parts import names_of, place_of, validated
+from normkit.estimators.compositions import alr, alr_inv, checked_basis, clr, clr_inv, ilr, ilr_inv
 from normkit.estimators.zeros import replace_zeros
 
 __all__ = ["ALRTransformer", "CLRTransformer", "ILRTransformer"]
@@ -27,7 +27,7 @@ class _LogRatioTransformer(TransformerMixin, BaseEstimator):
             ValueError: negative parts, zeros where `zeros` is "error" (the message names the columns), or a parameter
                 that does not fit the columns.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_features=2)
+        X = validated(self, X, ensure_min_features=2)
         parts = replace_zeros(X, self.zeros, names=names_of(self))
         self._learn(parts.shape[1])
         if self.zeros == "min":
@@ -37,7 +37,7 @@ class _LogRatioTransformer(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> Any:
         """The coordinates of positive parts X (N, D), in nats."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validated(self, X, reset=False)
         if self.zeros == "min":
             X = np.where(X == 0, self.smallest_, X)
         return self._forward(replace_zeros(X, self.zeros, names=names_of(self)))
@@ -164,8 +164,7 @@ class ILRTransformer(ClassNamePrefixFeaturesOutMixin, _LogRatioTransformer):
         self.zeros = zeros
 
     def _learn(self, parts: int) -> None:
-        self.basis_ = orthonormal_basis(parts) if self.basis is None else np.asarray(self.basis, dtype=np.float64)
-        ilr(np.ones((1, parts)), self.basis_)  # refuses what is no basis
+        self.basis_ = checked_basis(self.basis, parts)
 
     def _forward(self, parts: np.ndarray) -> np.ndarray:
         return ilr(parts, self.basis_)

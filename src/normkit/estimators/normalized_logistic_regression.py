@@ -4,10 +4,7 @@ Source: Tyurin 2025, "From Logistic Regression to the Perceptron Algorithm: Expl
 Sizes", arXiv:2412.08424. No code of the author is public.
 """
 
-import math
 import warnings
-from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,10 +13,13 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from normkit.estimators._separation import METHODS, log_sigmoid
+from normkit.estimators._hyperplane_search import Search
+from normkit.estimators._parameters import check, check_choice, check_device, check_flag, is_number, is_whole
+from normkit.estimators._separation import METHODS
 from normkit.estimators.separability import separability_report
 
 __all__ = ["NormalizedLogisticRegression"]
@@ -62,6 +62,8 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         n_iter_: steps made, for the problem that took the most.
         converged_: whether every training sample is right.
         history_: with `record`, arrays "accuracy", "loss", "gradient_norm" and "wrong", (steps + 1, problems).
+        largest_loss_, loss_increases_: with `record`, of each problem the largest loss while a sample was wrong, and in
+            how many steps the loss rose: it is no measure of progress.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     Raises:
@@ -93,8 +95,18 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.record = record
         self.device = device
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NormalizedLogisticRegression":
-        """Look for hyperplanes. A sample's weight counts it so many times; one of weight 0 is left out."""
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, coef_init: Any = None, intercept_init: Any = None
+    ) -> "NormalizedLogisticRegression":
+        """Look for hyperplanes.
+
+        Args:
+            X: samples (n, d), dense or sparse.
+            y: labels (n,).
+            sample_weight: (n,), how often a sample counts; one of weight 0 is left out.
+            coef_init: where the search starts, in the shape of `coef_`; None is 0, which the bounds assume.
+            intercept_init: the same for `intercept_`.
+        """
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=_TYPES)
         self._check_parameters()
         check_classification_targets(y)
@@ -106,8 +118,10 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
             raise ValueError(f"fit needs samples of two classes or more, got one class: {self.classes_}")
         problems = np.array([1]) if len(self.classes_) == 2 else np.arange(len(self.classes_))
         signs = np.where(codes[:, None] == problems, 1.0, -1.0)
-        samples, signs, count = self._placed(X, signs, count[:, None])
-        search = _Search(samples, signs, count, bool(self.fit_intercept))
+        start = self._start(X.shape[1], len(problems), coef_init, intercept_init)
+        begun = coef_init is not None or intercept_init is not None
+        samples, signs, count, theta = self._placed(X, signs, count[:, None], start)
+        search = Search(samples, signs, count, theta, bool(self.fit_intercept), begun)
         with np.errstate(over="ignore", invalid="ignore"):  # the search says what overflowed, and what to do
             search.run(self.method, float(self.step_size), int(self.max_iter), bool(self.record))
         theta = search.best if self.keep_best and not search.ended else search.theta
@@ -116,6 +130,9 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.n_iter_, self.converged_ = search.steps, search.ended
         if self.record:
             self.history_ = {name: np.array(values) for name, values in search.history.items()}
+            loss, open_ = self.history_["loss"], self.history_["wrong"] > 0
+            self.largest_loss_ = np.where(open_, loss, -np.inf).max(0)
+            self.loss_increases_ = (np.diff(loss, axis=0) > 0).sum(0)
         if not search.ended:
             self._warn(X, y, search)
         return self
@@ -150,12 +167,28 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         return tags
 
     def _check_parameters(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if not (isinstance(self.step_size, Real) and 0 < float(self.step_size) < math.inf):
-            raise ValueError(f"step_size must be positive and finite, got {self.step_size!r}")
-        if not (isinstance(self.max_iter, Integral) and int(self.max_iter) >= 1):
-            raise ValueError(f"max_iter must be a whole number from 1, got {self.max_iter!r}")
+        check_choice("method", self.method, METHODS)
+        step_size, steps = self.step_size, self.max_iter
+        check("step_size", step_size, is_number(step_size) and step_size > 0, "a positive and finite number")
+        check("max_iter", steps, is_whole(steps), "a whole number of at least 1")
+        for name in ("fit_intercept", "keep_best", "record"):
+            check_flag(name, getattr(self, name))
+        if self.device is not None:
+            check_device(self.device)
+
+    def _start(self, features: int, problems: int, coef: Any, intercept: Any) -> NDArray[Any]:
+        """θ_0 (features + 1, problems), the intercepts in the last row."""
+        if intercept is not None and not self.fit_intercept:
+            raise ValueError("intercept_init is given and fit_intercept is False: leave one of them out")
+        theta = np.zeros((problems, features + 1))
+        for name, value, part in (("coef_init", coef, theta[:, :-1]), ("intercept_init", intercept, theta[:, -1])):
+            if value is None:
+                continue
+            given = check_array(value, ensure_2d=False, dtype=np.float64, input_name=name)
+            if given.size != part.size or given.shape[-1:] != part.shape[-1:]:
+                raise ValueError(f"{name} has the shape {given.shape}: it must have {part.shape}")
+            part[...] = given.reshape(part.shape)
+        return np.ascontiguousarray(theta.T)
 
     def _placed(self, samples: Any, *others: Any) -> tuple[Any, ...]:
         if self.device is None:
@@ -167,7 +200,7 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
         wide = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
         return (placed, *(torch.as_tensor(each, dtype=wide, device=self.device) for each in others))
 
-    def _warn(self, X: Any, y: NDArray[Any], search: "_Search") -> None:
+    def _warn(self, X: Any, y: NDArray[Any], search: Search) -> None:
         wrong = f"{search.fewest_wrong} of {X.shape[0]} samples are still wrong after max_iter={self.max_iter} steps"
         judged = len(self.classes_) == 2 and X.shape[0] * X.shape[1] <= _JUDGED
         verdict = "separability_report says of two classes whether a hyperplane separates them"
@@ -176,89 +209,3 @@ class NormalizedLogisticRegression(ClassifierMixin, BaseEstimator):
             report = separability_report(rows, y, step_size=self.step_size, fit_intercept=self.fit_intercept)
             verdict = f"the classes are {report}"
         warnings.warn(f"{wrong}; {verdict}", ConvergenceWarning, stacklevel=3)
-
-
-@dataclass
-class _Search:
-    """The problems that are solved side by side; θ has the intercept in its last row."""
-
-    samples: Any
-    signs: Any
-    count: Any
-    intercept: bool
-    theta: Any = None
-    best: Any = None
-    steps: int = 0
-    ended: bool = False
-    history: dict[str, list[Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        shape = (self.samples.shape[1] + 1, self.signs.shape[1])
-        self.theta = self.signs.new_zeros(shape) if isinstance(self.signs, torch.Tensor) else np.zeros(shape)
-        self.best, self._most = self.theta, self.theta[:1].sum(0) - 1.0
-        self._wrong = 0 * self._most
-
-    def run(self, method: str, step_size: float, max_iter: int, record: bool) -> None:
-        """Step until all is right; problems that are solved stand still."""
-        weights = METHODS[method]
-        while True:
-            margins = self._margins()
-            right = margins > 0
-            self._keep(right)
-            if record:
-                self._record(margins, right)
-            open_problems = ~right.all(0)
-            self.ended = not bool(open_problems.any())
-            if self.ended or self.steps == max_iter:
-                return
-            step = weights(margins, self.count, step_size, self.steps)
-            self.theta = self.theta + self._sum(step * self.signs * open_problems)
-            self.steps += 1
-            if not math.isfinite(float((0 * self.theta).sum())):
-                raise ValueError(
-                    f"the parameters overflowed in step {self.steps} with step_size={step_size:g}: take a smaller one, "
-                    "or scale the features"
-                )
-
-    @property
-    def fewest_wrong(self) -> int:
-        """Samples that the best parameters have on the wrong side, in the problem with the most."""
-        return int(self._wrong.max())
-
-    def _margins(self) -> Any:
-        scores = _cast(self.samples @ _cast(self.theta[:-1], self.samples), self.theta)
-        return self.signs * (scores + self.theta[-1:])
-
-    def _sum(self, weights: Any) -> Any:
-        """Aᵀ w, with the intercept's row below."""
-        last = weights.sum(0)[None] * float(self.intercept)
-        rows = _cast(self.samples.T @ _cast(weights, self.samples), weights)
-        return torch.cat([rows, last]) if isinstance(weights, torch.Tensor) else np.vstack([rows, last])
-
-    def _keep(self, right: Any) -> None:
-        most, wrong = (right * self.count).sum(0), (~right).sum(0)
-        # a weight can be too small to change the sum of the others: the number of samples then tells them apart
-        better = (most > self._most) | ((most == self._most) & (wrong < self._wrong))
-        if not bool(better.any()):
-            return
-        where: Any = torch.where if isinstance(self.theta, torch.Tensor) else np.where
-        self.best, self._most = where(better, self.theta, self.best), where(better, most, self._most)
-        self._wrong = where(better, wrong, self._wrong)
-
-    def _record(self, margins: Any, right: Any) -> None:
-        total = self.count.sum()
-        loss = -(log_sigmoid(margins) * self.count).sum(0) / total
-        gradient = self._sum(METHODS["plain"](margins, self.count, 1.0, 1) * self.signs)
-        figures = {
-            "accuracy": (right * self.count).sum(0) / total,
-            "loss": loss,
-            "gradient_norm": (gradient * gradient).sum(0) ** 0.5,
-            "wrong": (~right).sum(0),
-        }
-        for name, values in figures.items():
-            self.history.setdefault(name, []).append([float(value) for value in values])
-
-
-def _cast(array: Any, like: Any) -> Any:
-    """`array` in the type of `like`."""
-    return array.to(like.dtype) if isinstance(array, torch.Tensor) else array.astype(like.dtype, copy=False)

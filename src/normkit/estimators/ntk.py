@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from normkit.estimators._parameters import is_number
 from normkit.estimators.dual_activation import Dual, dual_activation
 
 __all__ = ["gaps", "log_kernel", "ntk"]
@@ -98,8 +99,8 @@ def check_depth(depth: Any) -> None:
     Raises:
         ValueError: it is no integer of at least 1.
     """
-    if not np.isfinite(depth) or depth != int(depth) or depth < 1:
-        raise ValueError(f"depth is a number of hidden layers, an integer of at least 1, got {depth!r}")
+    if not (is_number(depth) and depth == int(depth) and depth >= 1):
+        raise ValueError(f"depth is {depth!r}: it must be a number of hidden layers, an integer of at least 1")
 
 
 def _step(dual: Dual, delta: Any, xi: Any) -> tuple[Any, Any]:

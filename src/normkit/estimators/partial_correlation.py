@@ -21,12 +21,13 @@ from numpy.typing import ArrayLike
 from scipy import linalg, sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from normkit.estimators import _partial_plots as plots
 from normkit.estimators._arrays import as_numpy
 from normkit.estimators._partial_estimate import Estimate, Shrinkage, chosen_shrinkage, estimate
-from normkit.estimators._parts import names_of, place_of
+from normkit.estimators._partial_options import check_cutoff, check_options
+from normkit.estimators._parts import framed, names_of, place_of, several, validated
 from normkit.estimators._precision import symmetric
 from normkit.estimators._significance import adjusted, false_discovery_rates, p_values, smallest_cutoff
 from normkit.estimators.compositions import clr, orthonormal_basis
@@ -36,10 +37,19 @@ from normkit.extras import require
 
 __all__ = ["PartialCorrelation", "partial_correlation"]
 
+_TIED = (
+    "a product of powers ties {} to each other in every sample (a duplicate, say): given all others nothing is left of "
+    "them, so their correlations are NaN and p-values are withheld; leave one out"
+)
+_FIGURES = {
+    "partial_correlation": "partial_correlation_",
+    "precision": "precision_",
+    "covariance": "covariance_",
+    "p_value": "p_values_",
+}
 
-def partial_correlation(
-    X: ArrayLike, shrinkage: Any = "auto", zeros: Any = "error"
-) -> Float[np.ndarray, "parts parts"]:
+
+def partial_correlation(X: ArrayLike, shrinkage: Any = "auto", zeros: Any = "error") -> Any:
     """ρ of every two parts given all others, (N, D) to (D, D): `PartialCorrelation` without the estimator.
 
     Args:
@@ -48,14 +58,12 @@ def partial_correlation(
         zeros: as for `PartialCorrelation`.
 
     Returns:
-        Symmetric, in [−1, 1], 1 on the diagonal.
+        Symmetric, in [−1, 1], 1 on the diagonal; a DataFrame with the parts as rows and columns where X is one.
 
     Raises:
         ValueError: as `PartialCorrelation.fit`.
     """
-    fitted = PartialCorrelation(shrinkage=shrinkage, zeros=zeros).fit(np.asarray(X))
-    result: np.ndarray = fitted.partial_correlation_
-    return result
+    return framed(PartialCorrelation(shrinkage=shrinkage, zeros=zeros).fit(X).partial_correlation_, X)
 
 
 class PartialCorrelation(BaseEstimator):
@@ -75,16 +83,16 @@ class PartialCorrelation(BaseEstimator):
         n_permutations: how often each column is permuted on its own for the false discovery rate, with λ and λ_v held
             at the observed ones; 0 leaves that out.
         cutoff: keep only pairs with |ρ| ≥ cutoff, as sparse matrices: no D×D array is formed where D > N, so that 2·10⁴
-            parts fit in memory. None keeps all pairs.
+            parts fit in memory. None keeps all pairs. The tests of `edges` count all of them either way.
         n_jobs: processes for the permutations, through joblib.
         random_state: of the permutations.
         backend: "numpy", or "torch" for the linear algebra, in float64.
         device: of torch, such as "cuda".
 
     Attributes:
-        partial_correlation_: ρ (D, D), 1 on the diagonal; sparse with `cutoff`. Without shrinkage, NaN for the pairs of
-            parts that are log-linearly dependent (log x_i a combination of others with weights of sum 1, such as
-            duplicates), with a warning; 0 for the geometric mean of the others, which has no centred log-ratio.
+        partial_correlation_: ρ (D, D), 1 on the diagonal; sparse with `cutoff`. Without shrinkage (None or 0), NaN for
+            the pairs of parts that are log-linearly dependent (log x_i a combination of others with weights of sum 1,
+            such as duplicates), with a warning; 0 for the geometric mean of the others, which has no centred log-ratio.
         precision_: P (D, D), in 1/nats²; its rows sum to 0 but for "clr". Sparse with `cutoff`, on the same pairs.
         partial_variance_: v (D,), in nats²: variance of log(x_i/x_r) that the other log-ratios to r leave; 0 where a
             part is log-linearly dependent, NaN where its centred log-ratio does not vary.
@@ -93,10 +101,12 @@ class PartialCorrelation(BaseEstimator):
         shrinkage_, variance_shrinkage_: λ and λ_v that were used; 0 without shrinkage.
         degrees_of_freedom_: ν = N − D + 1 of the t-test, D without parts of constant centred log-ratio; None with
             shrinkage, where ν < 1, or where parts are log-linearly dependent.
-        p_values_: two-sided, of ρ_ij = 0 (D, D), not adjusted, 0 on the diagonal; None where ν is, or with `cutoff`.
+        p_values_: two-sided, of ρ_ij = 0 (D, D), not adjusted, 0 on the diagonal; None where ν is, or with `cutoff`
+            (`edges` gives those of the pairs that were kept).
         fdr_cutoff_: smallest observed |ρ| at which permutations give a false discovery rate of at most `fdr`, infinite
             where none does; None without permutations.
-        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn; results bear a DataFrame's names, be they
+            strings or numbers.
 
     Shape: X (N, D) with N ≥ 3, D ≥ 3, of positive amounts in any unit, a DataFrame or an array. Time O(N²D) where
     D > N, plus O(N D²) for the pairs.
@@ -138,29 +148,25 @@ class PartialCorrelation(BaseEstimator):
             ValueError: fewer than 3 samples or parts, a value that is not finite, negative parts, zeros where `zeros`
                 is "error" (the message names the columns), or an option out of its range.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3, ensure_min_features=3)
-        self._check_options()
+        X = validated(self, X, ensure_min_samples=3, ensure_min_features=3)
+        check_options(self)
         parts = replace_zeros(X, self.zeros, names=names_of(self))
+        self._warn(
+            ~X.any(0), "nothing but zeros in {}: what stands in for them would be correlated; leave such columns out"
+        )
         shrinkage = chosen_shrinkage(self.shrinkage, *parts.shape)
         found = estimate(parts, shrinkage, self.backend, self.device)
         self.location_ = clr(parts).mean(0)
         self.shrinkage_, self.variance_shrinkage_ = found.shrinkage, found.variance_shrinkage
         self.degrees_of_freedom_ = found.freedom
-        self._keep(found)
+        own = as_numpy(found.precision.diagonal()).clip(min=0)
+        self._warn(own == 0, "nothing varies in the centred log-ratio of {}: its correlations are 0")
+        self._warn(found.dependent, _TIED)
+        self._keep(found, own)
         self.fdr_cutoff_ = self._permutation_cutoff(parts, shrinkage, found) if self.n_permutations else None
         return self
 
-    def _check_options(self) -> None:
-        if not 0 < self.fdr < 1:
-            raise ValueError(f"fdr is {self.fdr!r}: a rate between 0 and 1 is wanted")
-        if self.n_permutations < 0:
-            raise ValueError(f"n_permutations is {self.n_permutations!r}: it must not be negative")
-        if self.cutoff is not None and not 0 < self.cutoff <= 1:
-            raise ValueError(f"cutoff is {self.cutoff!r}: an absolute correlation in (0, 1] is wanted, or None")
-
-    def _keep(self, found: Estimate) -> None:
-        own = as_numpy(found.precision.diagonal()).clip(min=0)
-        self._warn(own == 0, found.dependent)
+    def _keep(self, found: Estimate, own: np.ndarray) -> None:
         self.partial_variance_ = np.divide(1, own, out=np.full_like(own, np.nan), where=own > 0)
         self.partial_variance_[found.dependent] = 0.0
         self.__dict__.pop("covariance_", None)  # of an earlier fit
@@ -179,19 +185,9 @@ class PartialCorrelation(BaseEstimator):
         self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
         self.p_values_ = None
 
-    def _warn(self, constant: np.ndarray, dependent: np.ndarray) -> None:
-        for which, what in (
-            (constant, "nothing varies in the centred log-ratio of {}: its correlations are 0"),
-            (
-                dependent,
-                "a product of powers ties {} to each other in every sample (a duplicate, say): given all others "
-                "nothing is left of them, so their correlations are NaN and p-values are withheld; leave one out",
-            ),
-        ):
-            if which.any():
-                named = ", ".join(map(str, names_of(self)[which][:5]))
-                more = f" and {which.sum() - 5} more" if which.sum() > 5 else ""
-                warnings.warn(what.format(named + more), stacklevel=4)
+    def _warn(self, which: np.ndarray, what: str) -> None:
+        if which.any():
+            warnings.warn(what.format(several(names_of(self)[which])), stacklevel=3)
 
     def _permutation_cutoff(self, parts: np.ndarray, shrinkage: Shrinkage, found: Estimate) -> float:
         draw = check_random_state(self.random_state)
@@ -213,7 +209,7 @@ class PartialCorrelation(BaseEstimator):
             ValueError: Γ has no inverse on the log-ratios (too few samples without shrinkage), or `cutoff` is set.
         """
         covariance = self._covariance("score")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validated(self, X, reset=False)
         basis = orthonormal_basis(len(covariance))
         difference = (clr(replace_zeros(X, self.zeros, names=names_of(self))) - self.location_) @ basis.T
         spread = basis @ covariance @ basis.T
@@ -228,7 +224,10 @@ class PartialCorrelation(BaseEstimator):
         """R² of each part given all others: 1 − v_i/Γ_ii, or 1 − v_i/var(log x_i/x_r) for a reference part.
 
         Unlike ρ it depends on the reference, an index or a column's name; NaN for the reference itself and where the
-        log-ratio does not vary.
+        log-ratio does not vary. To a reference part it is the usual R², from 0 to 1. The one of the centred log-ratio
+        may fall below 0, to 1 − (D/(D − 1))²: part i itself is in the mean that it is divided by, which takes
+        (1 − 1/D)² of the variance of an independent part and leaves v_i as it is. So read a small negative one as 0.
+        (With a pseudo-inverse, where samples are fewer than parts, neither bound holds.)
 
         Raises:
             ValueError: no such part, or `cutoff` is set.
@@ -245,76 +244,130 @@ class PartialCorrelation(BaseEstimator):
         np.divide(self.partial_variance_, spread, out=share, where=spread >= CONSTANT)
         return 1 - share
 
-    def to_frame(self) -> Any:
+    def to_frame(self, figure: str = "partial_correlation") -> Any:
         """ρ as a pandas DataFrame with the parts as rows and columns; a sparse one with `cutoff`.
 
+        Args:
+            figure: "partial_correlation", or "precision", "covariance" or "p_value" (not adjusted) of the pairs.
+
         Raises:
+            ValueError: there is no such figure, or this fit has none: the message says why.
             MissingExtraError: pandas is not installed.
         """
         check_is_fitted(self)
-        frame, names = require("pandas").DataFrame, names_of(self)
-        if sparse.issparse(self.partial_correlation_):
-            return frame.sparse.from_spmatrix(self.partial_correlation_, index=names, columns=names)
-        return frame(self.partial_correlation_, index=names, columns=names)
+        matrix, names = self._figure(figure), names_of(self)
+        frame = require("pandas").DataFrame
+        if sparse.issparse(matrix):
+            return frame.sparse.from_spmatrix(matrix, index=names, columns=names)
+        return frame(matrix, index=names, columns=names)
 
-    def edges(self, cutoff: float | None = None) -> Any:
+    def _figure(self, figure: str) -> Any:
+        if not isinstance(figure, str) or figure not in _FIGURES:
+            raise ValueError(f"figure is {figure!r}: it must be one of {', '.join(map(repr, _FIGURES))}")
+        if figure == "covariance":
+            return self._covariance('to_frame("covariance")')
+        found = getattr(self, _FIGURES[figure])
+        if found is None:
+            raise ValueError(f"there are no p-values of all pairs: {self._untested()}")
+        return found
+
+    def _untested(self) -> str:
+        """Why `p_values_` is None."""
+        if self.degrees_of_freedom_ is not None:
+            return "cutoff= keeps some pairs alone, and edges() gives theirs; fit with cutoff=None"
+        if self.shrinkage_ or self.variance_shrinkage_:
+            return "shrunk correlations have no t-test; fit with n_permutations=100 and see edges()"
+        return "too few samples for so many parts, or parts that are tied to each other (fit warned of it)"
+
+    def edges(self, cutoff: Any = None) -> Any:
         """The pairs of parts that belong together, as a pandas DataFrame, strongest first.
 
         Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, with their false discovery rate at |ρ|;
         else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at most `fdr`. With `cutoff`:
         those of |ρ| ≥ cutoff.
 
+        All D(D − 1)/2 pairs count as tests, also those that a fit with `cutoff` did not keep. What these would have
+        lowered an adjusted p by is unknown then: `p_adjusted` is the same or larger than it would be with all pairs,
+        so that the false discovery rate holds and an edge may be missing, never one too many. A warning is given where
+        that can be: where the weakest pair that was kept passes, and weaker ones might.
+
         Returns:
             Columns `part`, `other`, `partial_correlation` and `p_value`, `p_adjusted` or `fdr` where there are any.
 
         Raises:
-            ValueError: there is no test (shrinkage without permutations) and no cutoff was given, or it is below the
-                one of the fit, under which no pairs were kept.
+            ValueError: there is no test (shrinkage without permutations) and no cutoff was given, it is no number in
+                [0, 1], or it is below the one of the fit, under which no pairs were kept.
             MissingExtraError: pandas is not installed.
         """
+        first, second, columns = self._edges(cutoff)
+        names = names_of(self)
+        return require("pandas").DataFrame({"part": names[first], "other": names[second], **columns})
+
+    def _edges(self, cutoff: Any) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """The pairs of `edges` by number, and its columns of figures."""
         check_is_fitted(self)
         first, second, values = self._pairs()
-        names, strength = names_of(self), np.abs(values)
-        columns = {"part": names[first], "other": names[second], "partial_correlation": values}
-        columns |= self._tests(values)
-        if self.cutoff is not None and cutoff is not None and cutoff < self.cutoff:
-            raise ValueError(
-                f"edges(cutoff={cutoff!r}): fit kept only |ρ| ≥ {self.cutoff!r}; fit with a cutoff that is as small"
-            )
+        strength = np.abs(values)
+        columns = {"partial_correlation": values, **self._tests(values)}
         if cutoff is not None:
+            self._check_kept(cutoff)
             kept = strength >= cutoff
         elif self.fdr_cutoff_ is not None:
             kept = strength >= self.fdr_cutoff_
         elif self.degrees_of_freedom_ is not None:
             kept = columns["p_adjusted"] <= self.fdr
+            self._warn_of_missing(kept)
         else:
             raise ValueError(
                 "these correlations have no t-test: fit with n_permutations=100, or pass edges(cutoff=…) a bound of |ρ|"
             )
-        order = np.argsort(-strength[kept], kind="stable")
-        return require("pandas").DataFrame({name: each[kept][order] for name, each in columns.items()})
+        chosen = np.flatnonzero(kept)[np.argsort(-strength[kept], kind="stable")]
+        return first[chosen], second[chosen], {name: each[chosen] for name, each in columns.items()}
 
-    def heat_map(self, axes: Any = None) -> Any:
+    def _check_kept(self, cutoff: Any) -> None:
+        check_cutoff(cutoff)
+        if self.cutoff is not None and cutoff < self.cutoff:
+            raise ValueError(
+                f"edges(cutoff={cutoff!r}): fit kept only |ρ| ≥ {self.cutoff!r}; fit with a cutoff that is as small"
+            )
+
+    def _warn_of_missing(self, passed: np.ndarray) -> None:
+        if sparse.issparse(self.partial_correlation_) and passed.size and passed.all():
+            warnings.warn(
+                f"all {passed.size} pairs of |ρ| ≥ {self.cutoff!r} pass the test, so weaker ones may as well: fit with "
+                "a smaller cutoff to see them",
+                stacklevel=4,
+            )
+
+    def heat_map(self, axes: Any = None, *, edges: bool | None = None) -> Any:
         """Draw ρ as a heat map, the parts in the order of a clustering; returns the matplotlib axes.
 
-        With `cutoff` only parts that have a pair.
+        The diagonal and what is NaN are gray; the limits of the colors are symmetrical. Names stand where they can be
+        read (up to some 150 parts in axes of its own). With `cutoff` only parts that have a pair.
+
+        Args:
+            axes: where to draw; a figure that grows with the number of parts by default.
+            edges: whether the pairs of `edges()` have a dot; by default where there is a test.
 
         Raises:
-            ValueError: there are more than 2000 parts to draw, or fewer than two.
+            ValueError: there are more than 2000 parts to draw, or fewer than two; or as `edges`, where dots are asked
+                for.
         """
         check_is_fitted(self)
-        return plots.heat_map(self.partial_correlation_, names_of(self), axes)
+        tested = self.fdr_cutoff_ is not None or self.degrees_of_freedom_ is not None
+        pairs = self._edges(None)[:2] if (tested if edges is None else edges) else None
+        return plots.heat_map(self.partial_correlation_, names_of(self), pairs, self.fdr, axes)
 
-    def graph(self, axes: Any = None, cutoff: float | None = None) -> Any:
+    def graph(self, axes: Any = None, cutoff: Any = None) -> Any:
         """Draw `edges(cutoff)` between the parts on a circle; returns the matplotlib axes.
 
-        Of more than 60 parts only those that have an edge.
+        Parts that are joined stand near each other. Of more than 60 parts only those that have an edge.
 
         Raises:
             ValueError: as `edges`.
         """
-        chosen = self.edges(cutoff)
-        return plots.graph(chosen, names_of(self), axes)
+        first, second, columns = self._edges(cutoff)
+        return plots.graph(first, second, columns["partial_correlation"], names_of(self), axes)
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """i < j and ρ_ij of the pairs that were kept and are defined, row after row."""

@@ -10,10 +10,12 @@ Computational Biology 11; I. Erb and C. Notredame (2016), How Should We Measure 
 Expression Data?, Theory in Biosciences 135; T. Quinn et al. (2017), propr, Scientific Reports 7.
 """
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from normkit.estimators._parts import framed
 from normkit.estimators.compositions import clr
 
 __all__ = ["logratio_variance", "proportionality"]
@@ -21,22 +23,22 @@ __all__ = ["logratio_variance", "proportionality"]
 MEASURES = ("rho_p", "phi", "phi_s")
 
 
-def logratio_variance(X: ArrayLike) -> Float[np.ndarray, "parts parts"]:
+def logratio_variance(X: ArrayLike) -> Any:
     """τ_ij = var(log x_i/x_j), in squared nats; 0 where two parts are proportional to each other.
 
     Args:
         X: (N, D) positive parts, N ≥ 2.
 
     Returns:
-        (D, D), symmetric, zeros on the diagonal.
+        (D, D), symmetric, zeros on the diagonal; a DataFrame with the parts as rows and columns where X is one.
 
     Raises:
         ValueError: a part is zero, negative or not finite, or fewer than 2 samples.
     """
-    return _variation(_covariance(X))
+    return framed(_variation(_covariance(X)), X)
 
 
-def proportionality(X: ArrayLike, measure: str = "rho_p") -> Float[np.ndarray, "parts parts"]:
+def proportionality(X: ArrayLike, measure: Any = "rho_p") -> Any:
     """Proportionality of every two parts.
 
     Args:
@@ -45,14 +47,17 @@ def proportionality(X: ArrayLike, measure: str = "rho_p") -> Float[np.ndarray, "
             the variance of the row's part) or "phi_s" (≥ 0, symmetric).
 
     Returns:
-        (D, D); NaN where a part's centred log-ratio is constant.
+        (D, D); NaN where a part's centred log-ratio is constant; a DataFrame where X is one.
 
     Raises:
         ValueError: an unknown measure, or as `logratio_variance`.
     """
-    if measure not in MEASURES:
+    if not isinstance(measure, str) or measure not in MEASURES:
         raise ValueError(f"measure is {measure!r}: it must be one of {', '.join(map(repr, MEASURES))}")
-    covariance = _covariance(X)
+    return framed(_proportionality(_covariance(X), measure), X)
+
+
+def _proportionality(covariance: np.ndarray, measure: str) -> np.ndarray:
     own, variation = np.diag(covariance), _variation(covariance)
     with np.errstate(divide="ignore", invalid="ignore"):
         if measure == "phi":
@@ -68,7 +73,7 @@ def _variation(covariance: np.ndarray) -> np.ndarray:
 
 
 def _covariance(X: ArrayLike) -> np.ndarray:
-    coordinates = clr(X)
+    coordinates = clr(np.asarray(X, dtype=np.float64))
     if coordinates.ndim != 2 or len(coordinates) < 2:
         raise ValueError(f"a table of shape {coordinates.shape} came: at least 2 samples in rows, (N, D), are wanted")
     return np.atleast_2d(np.cov(coordinates, rowvar=False))

@@ -37,8 +37,11 @@ class SelfDistilledKernelClassifier(ClassifierMixin, SelfDistilled):
 
     Attributes:
         classes_: (c,) the labels, sorted.
-        alphas_, val_losses_, n_rounds_, dual_coef_, eigenvalues_, shrinkage_, degrees_of_freedom_, effective_ridge_:
-            as in `SelfDistilledKernelRidge`.
+        alphas_, val_losses_, n_rounds_, distilled_, dual_coef_, eigenvalues_, shrinkage_, degrees_of_freedom_,
+            effective_ridge_: as in `SelfDistilledKernelRidge`.
+
+    Warns:
+        UserWarning: as `SelfDistilledKernelRidge`.
 
     Source: Borup and Andersen (2021), Even your Teacher Needs Guidance: Ground-Truth Targets Dampen Regularization
     Imposed by Self-Distillation, arXiv:2102.13088.

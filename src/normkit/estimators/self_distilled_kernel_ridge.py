@@ -51,11 +51,17 @@ class SelfDistilledKernelRidge(RegressorMixin, SelfDistilled):
         alphas_: (n_rounds_,), the first is 1.
         val_losses_: (n_rounds_,) mean squared errors on the validation data, or None where there were none.
         n_rounds_: how many rounds; infinity for the limit.
+        distilled_: whether any round is another fit than the first: False where every round gives the ground truth
+            the weight 1. `fit` warns where α or the rounds were looked for and that was the answer.
         dual_coef_: (n,) or (n, c), of the last round; with `n_components` the weights of the features.
         eigenvalues_: D (n,) of the kernel matrix, ascending; None with "cholesky".
         shrinkage_: B^τ (n_rounds_, n): what is left of each eigen-direction of y; None with "cholesky".
         degrees_of_freedom_: (n_rounds_,), the trace of B^τ; None with "cholesky".
         effective_ridge_: (n_rounds_,) λ/α, the ridge that the rounds would converge to; infinite for α ≤ 0.
+
+    Warns:
+        UserWarning: "optimal" or "best" have found that nothing is to be distilled, and why: less shrinkage is wanted
+            than round 1 has, round 1 meets its targets, or the gain is too small.
 
     Source: Borup and Andersen (2021), Even your Teacher Needs Guidance: Ground-Truth Targets Dampen Regularization
     Imposed by Self-Distillation, arXiv:2102.13088.

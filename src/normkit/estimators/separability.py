@@ -10,10 +10,13 @@ from jaxtyping import Float, Shaped
 from numpy import ndarray
 from scipy.optimize import linprog, nnls
 
+from normkit.estimators._parameters import check, is_number
 from normkit.estimators.logistic_steps import iteration_bound
 
 __all__ = ["Separability", "margin", "separability_report"]
 
+_ROUNDING = 1e-13
+"""Of the radius: what a sum of terms of that size is off by. A smaller margin is none of the data's."""
 _FEW = 0.2
 """Below this share of the smaller class the mean gradient of plain descent is that of few samples, divided by all."""
 _TIGHTER = 10.0
@@ -24,13 +27,19 @@ _TIGHTER = 10.0
 class Separability:
     """What is known of two classes before a hyperplane is looked for.
 
+    Whether they are separable depends neither on the units nor, with an intercept, on the origin of the features. μ and
+    R are in their unit, with the intercept's column of ones counted in; μ/R and the perceptrons' bounds (R/μ)² stay the
+    same where all columns of the samples, that one included, are multiplied by one number. The second part of the
+    normalised bound, 2 log(2n − 1)/(γ μ²), does not: a step γ is one of a certain length.
+
     Attributes:
         separable: whether some hyperplane (through 0, where no column is constant) has each class on its own side.
-        margin: μ, the distance of the nearest sample from the best one; 0 where there is none.
+        margin: μ, the distance of the nearest sample from the best one; 0 where there is none, or none that float64
+            can tell from 0 at this radius.
         radius: R, the largest length of a sample.
         n: samples.
         smaller_class: share of the samples that is in the smaller class.
-        bounds: steps that suffice, by method; empty where nothing separates.
+        bounds: steps that suffice, by method; empty where μ is 0.
         recommended: the method to take, or None where nothing separates.
     """
 
@@ -42,13 +51,23 @@ class Separability:
     bounds: dict[str, float]
     recommended: str | None
 
+    @property
+    def relative_margin(self) -> float:
+        """μ/R, from 0 to 1: the margin in the length of the largest sample, a number without unit."""
+        return self.margin / self.radius if self.radius else 0.0
+
     def __str__(self) -> str:
         if not self.separable:
             return f"not separable: no hyperplane has the {self.n} samples of the two classes on different sides"
+        if self.margin == 0:
+            return (
+                f"separable, by a margin that vanishes beside the radius {self.radius:.3g}: no bound on the steps; "
+                "standardize the features"
+            )
         bounds = ", ".join(f"{name} {steps:.3g}" for name, steps in self.bounds.items())
         return (
-            f"separable, margin {self.margin:.3g} at radius {self.radius:.3g}; steps that suffice: {bounds}; "
-            f"recommended: {self.recommended}"
+            f"separable, margin {self.margin:.3g}, {self.relative_margin:.3g} of the radius; "
+            f"steps that suffice: {bounds}; recommended: {self.recommended}"
         )
 
 
@@ -57,7 +76,8 @@ def margin(Z: Float[ndarray, "n d"]) -> float:
 
     It is the distance of 0 from the convex hull of the rows: min ‖Σ α_i z_i‖ over α ≥ 0 with Σ α = 1. A row of R in
     front of Zᵀ makes of that a least-squares problem with α ≥ 0 alone, whose solution is the same up to its length.
-    Below about 10⁻⁹ of the radius a margin cannot be told from none, and is 0.
+    Columns of other units than their neighbours are no matter, as long as rounding leaves something of the margin:
+    about 10⁻¹³ of the radius.
 
     Args:
         Z: rows z_i = y_i a_i, the samples times their labels ±1.
@@ -67,12 +87,16 @@ def margin(Z: Float[ndarray, "n d"]) -> float:
     """
     if len(Z) == 0 or not np.isfinite(Z).all():
         raise ValueError(f"the margin of finite numbers is asked for, one sample at least; got {_blemish(Z)}")
+    return _margin(Z) if _separates(Z) else 0.0
+
+
+def _margin(Z: Float[ndarray, "n d"]) -> float:
+    """μ of rows that can be separated."""
     radius = _radius(Z)
-    if radius == 0 or not _separates(Z):
-        return 0.0
     system = np.vstack([Z.T / radius, np.ones(len(Z))])
     alpha, _ = nnls(system, np.append(np.zeros(Z.shape[1]), 1.0), maxiter=max(100, 30 * min(Z.shape)))
-    return float(np.linalg.norm(Z.T @ (alpha / alpha.sum())))
+    mu = float(np.linalg.norm(Z.T @ (alpha / alpha.sum())))
+    return mu if mu > _ROUNDING * radius else 0.0
 
 
 def separability_report(
@@ -97,14 +121,17 @@ def separability_report(
         raise ValueError(
             f"two classes and a label a sample are wanted, got {len(classes)} classes, {A.shape}, {y.shape}"
         )
-    rows = np.column_stack([A, np.ones(len(A))]) if fit_intercept else A
-    Z = np.where(codes == 1, 1.0, -1.0)[:, None] * rows
-    mu, radius, share = margin(Z), _radius(Z), float(np.bincount(codes).min() / len(y))
-    if mu == 0:
+    check("step_size", step_size, is_number(step_size) and step_size > 0, "a positive and finite number")
+    signs = np.where(codes == 1, 1.0, -1.0)[:, None]
+    Z = signs * (np.column_stack([A, np.ones(len(A))]) if fit_intercept else A)
+    if not np.isfinite(Z).all():
+        raise ValueError(f"the separability of finite numbers is asked for; got {_blemish(Z)}")
+    radius, share = _radius(Z), float(np.bincount(codes).min() / len(y))
+    if not _separates(signs * np.column_stack([A - A.mean(0), np.ones(len(A))]) if fit_intercept else Z):
         return Separability(False, 0.0, radius, len(Z), share, {}, None)
-    names = ("normalized", "perceptron", "batch_perceptron")
-    bounds = {name: iteration_bound(radius, mu, len(Z), step_size, name) for name in names}
-    much_less = bounds["batch_perceptron"] > _TIGHTER * bounds["normalized"]
+    mu, names = _margin(Z), ("normalized", "perceptron", "batch_perceptron")
+    bounds = {name: iteration_bound(radius, mu, len(Z), step_size, name) for name in names} if mu else {}
+    much_less = not mu or bounds["batch_perceptron"] > _TIGHTER * bounds["normalized"]
     return Separability(True, mu, radius, len(Z), share, bounds, "normalized" if share < _FEW or much_less else "plain")
 
 
@@ -117,9 +144,16 @@ def _radius(Z: ndarray) -> float:
 
 
 def _separates(Z: ndarray) -> bool:
-    """Whether some θ has Z θ ≥ 1: a linear programme without a goal."""
-    scale = np.linalg.norm(Z, axis=1, keepdims=True)
+    """Whether some θ has Z θ ≥ 1: a linear programme without a goal.
+
+    Each column is divided by its largest entry, which only changes the unit of that θ_j, and each row by its length,
+    which changes no sign: what is found does not depend on the units.
+    """
+    largest = np.abs(Z).max(0)
+    rows = Z[:, largest > 0] / largest[largest > 0]
+    scale = np.linalg.norm(rows, axis=1, keepdims=True)
     if not scale.all():
         return False
-    found = linprog(np.zeros(Z.shape[1]), A_ub=-Z / scale, b_ub=-np.ones(len(Z)), bounds=(None, None), method="highs")
+    rows = rows / scale
+    found = linprog(np.zeros(rows.shape[1]), A_ub=-rows, b_ub=-np.ones(len(rows)), bounds=(None, None), method="highs")
     return bool(found.status == 0)

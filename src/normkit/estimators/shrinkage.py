@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from normkit.estimators._arrays import Array, namespace
+from normkit.estimators._parts import framed
 from normkit.estimators.zeros import replace_zeros
 
 __all__ = ["Shrunk", "ShrunkColumns", "basis_shrinkage_covariance", "shrink_columns", "shrink_covariance"]
@@ -36,9 +37,9 @@ CONSTANT = 2.2e-16
 
 
 class Shrunk(NamedTuple):
-    """A covariance matrix C* (D, D) and its two intensities λ (correlations) and λ_v (variances)."""
+    """A covariance matrix C* (D, D), a DataFrame where X was one; λ of its correlations, λ_v of its variances."""
 
-    covariance: np.ndarray
+    covariance: Any
     shrinkage: float
     variance_shrinkage: float
 
@@ -68,7 +69,7 @@ def shrink_covariance(X: ArrayLike) -> Shrunk:
             f"every variance is below {CONSTANT} and counts as 0: give the columns in a smaller unit, such as X·1e6",
             stacklevel=2,
         )
-    return Shrunk(columns.covariance(), columns.shrinkage, columns.variance_shrinkage)
+    return Shrunk(framed(columns.covariance(), X), columns.shrinkage, columns.variance_shrinkage)
 
 
 def basis_shrinkage_covariance(X: ArrayLike, zeros: Any = "error") -> Shrunk:
@@ -84,7 +85,8 @@ def basis_shrinkage_covariance(X: ArrayLike, zeros: Any = "error") -> Shrunk:
     Raises:
         ValueError: as `shrink_covariance` and `replace_zeros`: log-ratios, which may be negative, are refused.
     """
-    return shrink_covariance(log_proportions(replace_zeros(X, zeros)))
+    found = shrink_covariance(log_proportions(np.asarray(replace_zeros(X, zeros))))
+    return found._replace(covariance=framed(found.covariance, X))
 
 
 def log_proportions(parts: Float[np.ndarray, "samples parts"]) -> Float[np.ndarray, "samples parts"]:

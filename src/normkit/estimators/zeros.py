@@ -14,35 +14,39 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from normkit.estimators._parts import labels_of, several, tabled
 from normkit.estimators.compositions import closure
 
-__all__ = ["replace_zeros"]
+__all__ = ["check_rule", "replace_zeros"]
 
 RULES = ("error", "min", "multiplicative")
 
 
-def replace_zeros(
-    X: ArrayLike, rule: Any = "error", *, names: ArrayLike | None = None
-) -> Float[np.ndarray, "samples parts"]:
+def replace_zeros(X: ArrayLike, rule: Any = "error", *, names: ArrayLike | None = None) -> Any:
     """The table with positive entries only, by one of the rules of this module.
 
     Args:
         X: (N, D) parts, not negative.
         rule: "error", "min", "multiplicative" or a positive number to add to every entry.
-        names: of the columns, for the message.
+        names: of the columns, for the message; those of a DataFrame by default.
 
     Returns:
-        (N, D) positive parts; closed to 1 by "multiplicative", in the unit of X otherwise.
+        (N, D) positive parts, a DataFrame where X is one; closed to 1 by "multiplicative", in the unit of X otherwise.
 
     Raises:
-        ValueError: a negative or infinite entry, a zero where the rule is "error" (the message names the columns),
-            a row without any part (but for a pseudocount, which makes it uniform), or an unknown rule.
+        ValueError: no table, a negative or infinite entry, a zero where the rule is "error" (the message names the
+            columns), a row without any part (but for a pseudocount, which makes it uniform), or an unknown rule.
     """
     parts = np.asarray(X, dtype=np.float64)
-    _check_rule(rule)
+    check_rule(rule)
+    if parts.ndim != 2:
+        raise ValueError(f"an array of shape {parts.shape} came: a table (N, D) is wanted, samples in rows")
+    return tabled(_replaced(parts, rule, labels_of(X) if names is None else names), X)
+
+
+def _replaced(parts: np.ndarray, rule: Any, names: ArrayLike | None) -> np.ndarray:
     if not np.isfinite(parts).all():
         raise ValueError("a value is not finite: leave the sample out, or fill it in")
     if (parts < 0).any():
@@ -53,17 +57,19 @@ def replace_zeros(
     if not isinstance(rule, str):
         return parts + float(rule)
     zero = parts == 0
-    if rule == "multiplicative":
-        return _multiplicative(parts, zero)
     if not zero.any():
-        return parts
+        return closure(parts) if rule == "multiplicative" else parts
     if rule == "error":
         raise ValueError(
             f"zeros in {_columns(zero, names)}, and a zero has no logarithm: "
-            'pass zeros="multiplicative", "min" or a pseudocount'
+            f'pass zeros="multiplicative", "min" or a pseudocount ({100 * zero.mean():.2g} % of the table are zeros)'
         )
-    closure(parts)  # refuses a row without any part
-    return np.where(zero, parts[~zero].min(), parts)
+    if (empty := zero.all(1)).any():
+        raise ValueError(
+            f"only zeros in {empty.sum()} of {len(parts)} rows (row {several(np.flatnonzero(empty))}, counted from 0): "
+            "they have no proportions, leave them out"
+        )
+    return _multiplicative(parts, zero) if rule == "multiplicative" else np.where(zero, parts[~zero].min(), parts)
 
 
 def _multiplicative(parts: np.ndarray, zero: np.ndarray) -> np.ndarray:
@@ -72,18 +78,16 @@ def _multiplicative(parts: np.ndarray, zero: np.ndarray) -> np.ndarray:
     return np.where(zero, delta, closure(parts) * kept)
 
 
-def _check_rule(rule: Any) -> None:
+def check_rule(rule: Any) -> None:
+    """Raises ValueError where `rule` is no rule for zeros."""
     number = isinstance(rule, Real) and not isinstance(rule, bool)
     if rule in RULES if isinstance(rule, str) else number and np.isfinite(rule) and rule > 0:
         return
     raise ValueError(f"zeros is {rule!r}: it must be {', '.join(map(repr, RULES))} or a positive pseudocount")
 
 
-def _columns(where: np.ndarray, names: ArrayLike | None, most: int = 5) -> str:
+def _columns(where: np.ndarray, names: ArrayLike | None) -> str:
     """The columns in which `where` holds, a few by name."""
-    found = np.flatnonzero(where.any(0))
-    known = (
-        np.asarray(names, dtype=object) if names is not None else [f"column {place}" for place in range(where.shape[1])]
-    )
-    shown = [str(known[place]) for place in found[:most]]
-    return ", ".join(shown) + (f" and {len(found) - most} more" if len(found) > most else "")
+    if names is None:
+        names = [f"column {place}" for place in range(where.shape[1])]
+    return several(np.asarray(names, dtype=object)[where.any(0)])

@@ -5,6 +5,7 @@ from normkit.models.character_model import character_model
 from normkit.models.cifar_resnet import CIFARBlock, CIFARResNet, cifar_resnet
 from normkit.models.describe_norms import BlockNorms, NormDescription, describe_norms
 from normkit.models.mlp import MLP
+from normkit.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2
 from normkit.models.plain_conv_net import PlainConvNet
 from normkit.models.preactivation_resnet import PreActivationBlock, ResNet
 from normkit.models.qk_norm_attention import QKNormAttention
@@ -22,6 +23,8 @@ __all__ = [
     "BlockNorms",
     "CIFARBlock",
     "CIFARResNet",
+    "InvertedResidual",
+    "MobileNetV2",
     "NormDescription",
     "PlainConvNet",
     "PreActivationBlock",
@@ -36,5 +39,6 @@ __all__ = [
     "character_model",
     "cifar_resnet",
     "describe_norms",
+    "mobilenet_v2",
     "resnet",
 ]

@@ -46,6 +46,10 @@ paper = Paper(
 Split = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 DIMENSIONS, LARGER, RATIOS = (12, 16, 20), (32, 64), (2, 4, 8, 16, 32)
 OTHERS = ("RBF kernel", "two-layer network", "end-to-end MLP")
+WINDOW = (4, 8)
+"""n/d² at which the others are compared, at d = 16."""
+_TWO_THIRDS = 22 / 33
+"""Of two equal learners one is behind in 22 seeds of 33 with a probability of 4 % (sign test)."""
 KERNEL_LIMIT = 4096
 """Samples to which kernel ridge is fitted: its time is their cube."""
 
@@ -101,9 +105,10 @@ def _measured(
 @paper.run(scale="embedded", seeds=11, minutes=1)
 @paper.run(scale="full", seeds=11, minutes=1)
 def layerwise(ctx: Context) -> list[dict[str, Any]]:
-    """The layer-wise network for each dimension and number of samples."""
-    ratios = ctx.pick(smoke=(1,), embedded=RATIOS)
-    return [_measured(ctx, "layer-wise", d, ratio) for d in DIMENSIONS for ratio in ratios]
+    """The layer-wise network for each dimension and number of samples, but for those of `others`."""
+    ratios, elsewhere = ctx.pick(smoke=(1,), embedded=RATIOS), ctx.pick(smoke=(1,), embedded=WINDOW)
+    jobs = [(d, ratio) for d in DIMENSIONS for ratio in ratios if d != 16 or ratio not in elsewhere]
+    return [_measured(ctx, "layer-wise", d, ratio) for d, ratio in jobs]
 
 
 @paper.run(scale="smoke", minutes=0.01)
@@ -117,12 +122,16 @@ def kernels(ctx: Context) -> list[dict[str, Any]]:
 
 
 @paper.run(scale="smoke", minutes=0.01)
-@paper.run(scale="embedded", seeds=11, minutes=0.5)
-@paper.run(scale="full", seeds=11, minutes=0.5)
+@paper.run(scale="embedded", seeds=33, minutes=0.3)
+@paper.run(scale="full", seeds=33, minutes=0.3)
 def others(ctx: Context) -> list[dict[str, Any]]:
-    """A Gaussian kernel and networks trained end to end, at d = 16."""
-    ratios = ctx.pick(smoke=(1,), embedded=(4, 8))
-    return [_measured(ctx, name, 16, ratio) for ratio in ratios for name in OTHERS]
+    """A Gaussian kernel and networks trained end to end beside the layer-wise one, at d = 16.
+
+    At n = 4 d² the errors of a learner vary more from seed to seed than the learners differ: many seeds are taken, and
+    counted rather than averaged.
+    """
+    ratios = ctx.pick(smoke=(1,), embedded=WINDOW)
+    return [_measured(ctx, name, 16, ratio) for ratio in ratios for name in ("layer-wise", *OTHERS)]
 
 
 @paper.run(scale="smoke", minutes=0.01)
@@ -180,13 +189,22 @@ def _behind(records: Records, learner: str, other: str, **setting: Any) -> dict[
     return {"measured": median(gaps), "n": len(gaps)} if gaps else {}
 
 
+def _worse(records: Records, learner: str, other: str, **setting: Any) -> dict[str, Any]:
+    """Share of the seeds in which the error of `learner` is larger than that of `other`, on the same data."""
+    first, second = (records.where(learner=name, **setting) for name in (learner, other))
+    if not first:
+        return {}
+    worse = [mine > its for mine, its in zip(first.values("error"), second.values("error"), strict=True)]
+    return {"measured": sum(worse) / len(worse), "n": len(worse)}
+
+
 def _judge_network(records: Records, claim: Ledger) -> None:
     source = "theorem 1: d^k samples are enough"
     for d, bound in ((12, 0.35), *((d, 0.27) for d in (16, 20, *LARGER))):
         statement = f"d = {d}, n = 16 d²: median error of the layer-wise network, of the target's variance"
         claim(statement, **_figures(records, "layer-wise", d, 16), at_most=bound, source=source)
-    small, *rest = (_figures(records, "layer-wise", d, 16) for d in (DIMENSIONS[0], DIMENSIONS[-1], *LARGER))
-    for d, large in zip((DIMENSIONS[-1], *LARGER), rest, strict=True):
+    small, *rest = (_figures(records, "layer-wise", d, 16) for d in (*DIMENSIONS, *LARGER))
+    for d, large in zip((*DIMENSIONS[1:], *LARGER), rest, strict=True):
         growth = {"measured": large["measured"] / small["measured"], "n": large["n"]} if small and large else {}
         claim(f"n = 16 d²: that error at d = {d} over the one at d = 12", **growth, at_most=1.0, source=source)
     statement = "d = 20, n = 32 d²: error after stage 1 alone, which cannot see he_2, half of the variance"
@@ -203,9 +221,9 @@ def _judge_window(records: Records, claim: Ledger) -> None:
     claim("d = 20, n = 8 d²: median error of the layer-wise network", **ours, at_most=0.40, source=source)
     claim("d = 20, n = 8 d²: median error of poly-4 kernel ridge, tuned", **kernel, at_least=0.48, source=source)
     for learner, ratio in (("RBF kernel", 4), ("RBF kernel", 8), ("two-layer network", 4), ("end-to-end MLP", 4)):
-        gap = _behind(records, learner, "layer-wise", d=16, ratio=ratio, link="quadratic")
-        statement = f"d = 16, n = {ratio} d²: error of the {learner} above that of the layer-wise network"
-        claim(statement, **gap, at_least=0.0, source=source)
+        share = _worse(records, learner, "layer-wise", d=16, ratio=ratio, link="quadratic")
+        statement = f"d = 16, n = {ratio} d²: share of seeds in which the {learner} has the larger error"
+        claim(statement, **share, at_least=_TWO_THIRDS, source=f"{source}; of 33 by chance in one of 20 at most")
 
 
 def _judge_limits(records: Records, claim: Ledger) -> None:

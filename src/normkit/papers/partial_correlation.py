@@ -1,7 +1,5 @@
 """Partial Correlations in Compositional Data Analysis (Erb 2020)."""
 
-import time
-import tracemalloc
 import warnings
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import Tensor
 from normkit import data
 from normkit.estimators import PartialCorrelation, alr, basis_shrinkage_covariance, clr, proportionality
 from normkit.papers import Context, Ledger, Paper, Records, Show
+from normkit.papers._many_parts import judge_many_parts, measure_many_parts
 from normkit.papers._roman_cups import judge_cups, measure_cups
 
 __all__ = ["paper"]
@@ -163,20 +162,7 @@ def _from_precision(precision: np.ndarray) -> np.ndarray:
 @paper.run(scale="full", minutes=1, alone=True)
 def many_parts(ctx: Context) -> list[dict[str, Any]]:
     """2·10⁴ parts of 500 samples, the pairs above a cutoff: memory and time; on a GPU too where there is one."""
-    draw = np.random.default_rng(ctx.seed)
-    samples, parts = ctx.pick(smoke=(20, 200), embedded=(500, 20_000))
-    X = np.exp(draw.normal(size=(samples, 20)) @ draw.normal(size=(20, parts)) / 4 + draw.normal(size=(samples, parts)))
-    rows = []
-    for backend, device in [("numpy", None), *([("torch", "cuda")] if torch.cuda.is_available() else [])]:
-        tracemalloc.start()
-        started = time.perf_counter()
-        fitted = PartialCorrelation(shrinkage="basis", cutoff=0.02, backend=backend, device=device).fit(X)
-        seconds = time.perf_counter() - started
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        kept = (fitted.partial_correlation_.nnz - parts) // 2
-        rows.append({"device": device or "cpu", "seconds": seconds, "share": peak / (8 * parts**2), "pairs": kept})
-    return rows
+    return measure_many_parts(ctx)
 
 
 @paper.judge
@@ -194,23 +180,7 @@ def judge(records: Records, claim: Ledger, show: Show) -> None:
         ("torch", "torch against numpy"),
     ):
         claim(f"largest difference in ρ, {what}", exact.largest(figure), at_most=1e-10, source=source, n=exact.seeds)
-    size = records.where(run="many_parts")
-    claim(
-        "2·10⁴ parts, 500 samples, pairs above a cutoff: peak memory over that of one D × D matrix",
-        size.mean("share", device="cpu"),
-        at_most=0.25,
-        source="size of a transcriptome; D × D doubles are 3.2 GB",
-        n=size.seeds,
-    )
-    gpu = size.where(device="cuda")
-    claim(
-        "the same on a GPU: CPU time over GPU time",
-        size.mean("seconds", device="cpu") / gpu.mean("seconds") if gpu else None,
-        at_least=1,
-        source="blocks of one matrix product",
-        n=size.seeds if gpu else None,
-        reason=None if gpu else "needs a GPU",
-    )
+    judge_many_parts(records.where(run="many_parts"), claim, show)
 
 
 def _judge_network(records: Records, claim: Ledger, show: Show) -> None:

@@ -1,5 +1,6 @@
 """Public bounds of private rows: a box, or a ball that rows are moved into."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,14 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
     Raises:
         ValueError: no pair, not one number a column, not low < high, or a width outside 1e-300 to 1e300.
     """
-    if _is_number(bounds) or len(bounds) != 2:
+    if not (isinstance(bounds, (tuple, list)) or (isinstance(bounds, np.ndarray) and bounds.ndim)) or len(bounds) != 2:
         raise ValueError(f"bounds is {bounds!r}: give a pair (low, high)")
     try:
-        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (dims,)) for end in bounds)
-    except ValueError:
+        ends = [np.asarray(end) for end in bounds]
+        if any(end.dtype.kind not in "iuf" for end in ends):
+            raise ValueError("no numbers")
+        low, high = (np.broadcast_to(end.astype(np.float64), (dims,)) for end in ends)
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(f"bounds is {bounds!r}: give two numbers, or two lists of {dims}, one a column") from None
     if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low < high)):
         raise ValueError(f"bounds is {bounds!r}: give finite numbers with low < high in each column")
@@ -78,4 +82,4 @@ def into_ball(
 
 
 def _is_number(bounds: Any) -> bool:
-    return isinstance(bounds, (int, float, np.number))
+    return isinstance(bounds, Real) and not isinstance(bounds, (bool, np.bool_))

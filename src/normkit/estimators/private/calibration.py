@@ -2,17 +2,30 @@
 
     δ(ε) = Φ(Δ/2σ − εσ/Δ) − e^ε Φ(−Δ/2σ − εσ/Δ)
 
+Where σ is large the two terms agree in most of their digits, so their difference is not taken: with r = σ/Δ,
+
+    δ = Φ(a) (1 − e^{−I}),   I = ∫ (h(t) − εr) dt from t = −1/2r − εr to a = 1/2r − εr,   h = φ/Φ,
+
+since log Φ has the derivative h and ε = ∫ εr dt over that interval; h(t) > −t makes I positive.
+
 Source: Balle and Wang, *Improving the Gaussian Mechanism for Differential Privacy*, ICML 2018, arXiv:1805.06530,
 theorem 8.
 """
 
 import math
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
+
+from normkit.estimators.private.arguments import require_number
 
 __all__ = ["concentrated_sigma", "gaussian_delta", "gaussian_sigma", "rounding_delta"]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)  # exact to rounding on an interval of length 1 and less
+_MARGIN = 1e-12  # by which σ is rounded to the private side
 
 
 def gaussian_delta(epsilon: float | int, ratio: float | int) -> float:
@@ -20,7 +33,7 @@ def gaussian_delta(epsilon: float | int, ratio: float | int) -> float:
     return math.exp(_log_delta(epsilon, ratio))
 
 
-def gaussian_sigma(epsilon: float | int, delta: float, sensitivity: float | int = 1.0) -> float:
+def gaussian_sigma(epsilon: Any, delta: Any, sensitivity: Any = 1.0) -> float:
     """The smallest σ for which adding N(0, σ²) to each number of a vector is (ε, δ)-private.
 
     Args:
@@ -36,15 +49,10 @@ def gaussian_sigma(epsilon: float | int, delta: float, sensitivity: float | int 
 
     Source: Balle and Wang 2018, arXiv:1805.06530, theorem 8; used in Backurs et al. 2024, arXiv:2403.08917.
     """
-    for name, value, low, high in (
-        ("epsilon", epsilon, 0.0, math.inf),
-        ("delta", delta, 0.0, 1.0),
-        ("sensitivity", sensitivity, 0.0, math.inf),
-    ):
-        if not low < value < high:
-            raise ValueError(f"{name} is {value}: give a number above {low:g} and below {high:g}")
-
-    return _ratio(float(epsilon), float(delta)) * sensitivity
+    require_number("epsilon", epsilon, 0.0, "give a number above 0 and below inf")
+    require_number("delta", delta, 0.0, "give a number above 0 and below 1", high=1.0)
+    require_number("sensitivity", sensitivity, 0.0, "give a number above 0 and below inf")
+    return _ratio(float(epsilon), float(delta)) * float(sensitivity)
 
 
 def concentrated_sigma(epsilon: float, delta: float, sensitivity: float) -> float:
@@ -52,9 +60,10 @@ def concentrated_sigma(epsilon: float, delta: float, sensitivity: float) -> floa
 
     Source: Bun and Steinke 2016, arXiv:1605.02065, proposition 1.3; Canonne et al. 2020, arXiv:2004.00010.
     """
-    logarithm = math.log(1 / delta)
-    root = math.sqrt(epsilon + logarithm) - math.sqrt(logarithm)
-    return sensitivity / (math.sqrt(2) * root)
+    logarithm = -math.log(delta)
+    # 1/(√(ε + L) − √L), without the difference
+    inverse = (math.sqrt(epsilon + logarithm) + math.sqrt(logarithm)) / epsilon
+    return sensitivity * inverse / math.sqrt(2)
 
 
 def rounding_delta(epsilon: float, sigma: float, size: int) -> float:
@@ -74,19 +83,24 @@ def _ratio(epsilon: float, delta: float) -> float:
     def excess(log_ratio: float) -> float:
         return _log_delta(epsilon, math.exp(log_ratio)) - math.log(delta)
 
-    low, high = -1.0, 1.0
+    # both are private: the first by zero-concentrated privacy, the second for every ε as δ(0) < Δ/σ
+    low, high = -1.0, math.log(min(concentrated_sigma(epsilon, delta, 1.0), 1 / delta, 1e308))
+    if excess(high) > 0:
+        return math.inf
     while excess(low) < 0:
         low *= 2
-    while excess(high) > 0:
-        high *= 2
-    ratio = math.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
+    ratio = math.exp(brentq(excess, low, high, xtol=1e-13, rtol=1e-13)) * (1 + _MARGIN)
     while _log_delta(epsilon, ratio) > math.log(delta):
-        ratio *= 1 + 1e-13
+        ratio *= 1 + _MARGIN
     return ratio
 
 
 def _log_delta(epsilon: float | int, ratio: float | int) -> float:
     upper = float(log_ndtr(0.5 / ratio - epsilon * ratio))
-    lower = float(log_ndtr(-0.5 / ratio - epsilon * ratio))
-    gap = epsilon + lower - upper
-    return upper + math.log(-math.expm1(gap)) if gap < 0 else -math.inf
+    if ratio < 1:
+        gap = upper - float(log_ndtr(-0.5 / ratio - epsilon * ratio)) - epsilon
+    else:
+        t = _NODES * (0.5 / ratio) - epsilon * ratio
+        hazard = math.sqrt(2 / math.pi) / erfcx(-t / math.sqrt(2))
+        gap = float(_WEIGHTS @ (hazard - epsilon * ratio)) * (0.5 / ratio)
+    return upper + math.log(-math.expm1(-gap)) if gap > 0 else -math.inf

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,23 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from normkit.estimators.private.bounds import into_ball
 from normkit.estimators.private.density import check_kernel_parameters
-from normkit.estimators.private.features import FRACTION_BITS, KERNELS, draw_frequencies, draw_projection, feature_sums
-from normkit.estimators.private.queries import fourier_answers
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
+from normkit.estimators.private.features import (
+    FRACTION_BITS,
+    KERNELS,
+    draw_frequencies,
+    draw_projection,
+    grouped_feature_sums,
+)
+from normkit.estimators.private.queries import fourier_answers, fourier_errors
+from normkit.estimators.private.release import PrivateEstimator, whole_or_nothing
+from normkit.estimators.private.rows import row_blocks
+from normkit.estimators.private.scale import Sensitivity
 from normkit.estimators.private.spend import PrivacyWarning
 
 __all__ = ["PrivateSimilarityClassifier"]
@@ -53,7 +63,13 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         sums_: noisy feature sums, shape (K, 2 D) (or (K, d) for "inner").
         counts_: noisy numbers of rows a class with weighting "mean", else None.
         frequencies_, projection_: the public parts, or None.
+        similarity_, bandwidth_: those of the release (no bandwidth for "inner"); parameters that are changed later
+            change no answer, but `device`.
         noise_variance_: variance of the noise on each entry of `sums_`.
+
+    Cross-validation, searches and ensembles fit clones, each of which releases anew: give a `budget`, which clones
+    share, and n_jobs=1, for it counts in one process. A scaler or another step that learns from the rows in front of
+    this one in a pipeline is not private.
 
     Raises:
         ValueError: from `fit`, for parameters that make no sense, or a label that is not among `classes`.
@@ -62,7 +78,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     Source: Backurs et al., ICLR 2024, arXiv:2403.08917, the section on classification.
     """
 
-    _released = ("sums_", "counts_", "frequencies_", "projection_", "classes_")
+    _released = ("sums_", "counts_", "frequencies_", "projection_", "classes_", "similarity_", "bandwidth_")
 
     def __init__(
         self,
@@ -101,19 +117,25 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
-        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), y (n,)."""
+        """Release the noisy sums of each class's rows and forget them; X has shape (n, d), dense or CSR, y (n,)."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
         if self.similarity not in ("inner", *KERNELS):
             raise ValueError(f"similarity is {self.similarity!r}: choose one of inner, {', '.join(KERNELS)}")
         if self.weighting not in ("sum", "mean"):
             raise ValueError(f"weighting is {self.weighting!r}: choose sum or mean")
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        self.similarity_ = self.similarity
+        self.bandwidth_ = None if self.similarity == "inner" else float(self.bandwidth)
+        if self.classes is not None:
+            self.classes_ = _given_labels(self.classes)
+        sized = self.similarity != "inner" and self.classes is not None
+        plan = self._plan(self._sensitivity(2 * self.n_features)) if sized else None
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         label = self._labels(y)
+        plan = plan or self._plan(self._sensitivity(X.shape[1] if self.similarity == "inner" else 2 * self.n_features))
         self._draw_public(X.shape[1])
-        rows = [X[label == each] for each in range(len(self.classes_))]
-        self._release_classes(np.stack([self._sum(part) for part in rows]), [len(part) for part in rows])
+        self._release_classes(self._sums(X, label), np.bincount(label, minlength=len(self.classes_)), plan)
         return self
 
     def _labels(self, y: Any) -> Int[ndarray, "n"]:
@@ -129,9 +151,10 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
             if len(self.classes_) < 2:
                 raise ValueError(f"y holds one class only, {self.classes_[0]!r}: a classifier needs two or more")
             return label
-        self.classes_ = np.unique(self.classes)
-        label = np.searchsorted(self.classes_, y)
-        if np.any(self.classes_[np.minimum(label, len(self.classes_) - 1)] != y):
+        # text is sorted beside text only, and numbers beside numbers
+        same_kind = (self.classes_.dtype.kind in "biuf") == (np.asarray(y).dtype.kind in "biuf")
+        label = np.searchsorted(self.classes_, y) if same_kind else np.zeros(len(y), dtype=np.int64)
+        if not same_kind or np.any(self.classes_[np.minimum(label, len(self.classes_) - 1)] != y):
             raise ValueError(f"y holds a label that is not among classes={list(self.classes)}: add it there")
         return label
 
@@ -145,29 +168,43 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         dims = self.n_projections or dims
         self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng, self.bandwidth)
 
-    def _sum(self, X: Float[ndarray, "n d"]) -> Int[ndarray, "features"]:
+    def _sums(self, X: Any, label: Int[ndarray, "n"]) -> Int[ndarray, "K features"]:
         if self.frequencies_ is not None:
-            return feature_sums(X, self.frequencies_, self.projection_)
-        inside, _ = into_ball(X, np.zeros(X.shape[1]), 1.0)
-        return np.rint(inside * 2.0**FRACTION_BITS).astype(np.int64).sum(axis=0)
+            return grouped_feature_sums(X, label, len(self.classes_), self.frequencies_, self.projection_)
+        total = np.zeros((len(self.classes_), X.shape[1]), dtype=np.int64)
+        for place, rows in row_blocks(X, X.shape[1]):
+            inside, _ = into_ball(rows, np.zeros(X.shape[1]), 1.0)
+            member = (label[place] == np.arange(len(self.classes_))[:, None]).astype(np.float64)
+            total += (member @ np.rint(inside * 2.0**FRACTION_BITS)).astype(np.int64)  # below 2⁵³: exact in any order
+        return total
 
-    def _release_classes(self, sums: Int[ndarray, "K features"], counts: list[int]) -> None:
-        size, steps = sums.shape[1], 2**FRACTION_BITS
+    def _sensitivity(self, size: int) -> Sensitivity:
+        """Of the sums of `size` numbers a class, and the counts with weighting "mean"."""
         (l1, l2), weight = self._norms(size), 0.0
         if self.weighting == "mean":
             weight = self._count_weight(size, "gaussian" if self.delta > 0 else "laplace")
-            sums = np.column_stack((sums, [count * round(weight * steps) for count in counts]))
+            size += 1
         hit = 2 if self.neighbours == "replace_one" else 1
-        bound = Sensitivity(
-            hit * (l1 + weight), hit * math.hypot(l2, weight), size=sums.size, touched=hit * sums.shape[1], steps=steps
+        return Sensitivity(
+            hit * (l1 + weight),
+            hit * math.hypot(l2, weight),
+            size=size * len(self.classes_),
+            touched=hit * size,
+            steps=2**FRACTION_BITS,
         )
-        released = self._release(sums.ravel(), bound).reshape(sums.shape)
+
+    def _release_classes(self, sums: Int[ndarray, "K features"], counts: Int[ndarray, "K"], plan: Any) -> None:
+        size, weight = sums.shape[1], 0.0
+        if self.weighting == "mean":
+            weight = self._count_weight(size, plan.spend.mechanism)
+            sums = np.column_stack((sums, counts * round(weight * plan.steps)))
+        released = self._release(sums.ravel(), plan).reshape(sums.shape)
         self.sums_ = released[:, :size]
         self.counts_ = released[:, size] / weight if weight else None
 
     def _norms(self, size: int) -> tuple[float, float]:
         """L1 and L2 of what one row adds to the sums of its class."""
-        if self.similarity == "inner":
+        if self.similarity_ == "inner":
             return math.sqrt(size), 1.0
         return math.sqrt(2) * (size / 2), math.sqrt(size / 2)
 
@@ -185,10 +222,12 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
         """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if self.frequencies_ is None:
-            norm = np.sqrt(np.square(Y).sum(axis=1, keepdims=True))
-            sums = (Y / np.maximum(norm, 1.0)) @ self.sums_.T.astype(Y.dtype)
+            each = self.sums_.T.astype(Y.dtype)
+            sums = np.concatenate(
+                [(rows / np.maximum(row_norms(rows), 1.0)[:, None]) @ each for _, rows in row_blocks(Y, Y.shape[1])]
+            )
         else:
             sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
         return sums if self.counts_ is None else sums / np.maximum(self.counts_, self._count_floor()).astype(sums.dtype)
@@ -205,10 +244,55 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         if self.frequencies_ is not None:
-            return np.full(len(Y), math.sqrt(self.noise_variance_ / self.n_features))
-        return np.minimum(np.sqrt(np.square(Y).sum(axis=1)), 1.0) * math.sqrt(self.noise_variance_)
+            return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
+        return np.minimum(row_norms(Y), 1.0) * math.sqrt(self.noise_variance_)
+
+    def estimate_error(self, Y: Any) -> Float[ndarray, "q K"]:
+        """Standard error of each class's sum (before any division by counts): noise and frequencies, shape (q, K).
+
+        As `PrivateKernelDensity.estimate_error`; for "inner", which samples no frequencies, the noise alone. Two
+        classes share the frequencies, so the difference of their sums is often surer than either.
+        """
+        check_is_fitted(self)
+        if self.frequencies_ is None:
+            return np.repeat(self.noise_std(Y)[:, None], len(self.classes_), axis=1)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
+        return fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)
+
+    def _public(self) -> dict[str, Any]:
+        return {
+            "similarity": self.similarity_,
+            "bandwidth": self.bandwidth_,
+            "weighting": "sum" if self.counts_ is None else "mean",
+            "classes": self.classes_,
+            "n_features": None if self.frequencies_ is None else self.frequencies_.shape[1],
+            "n_projections": None if self.projection_ is None else self.projection_.shape[1],
+            "projection_": self.projection_,
+            "frequencies_": self.frequencies_,
+        }
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_",) if self.counts_ is None else ("sums_", "counts_")
+
+
+def _given_labels(classes: Any) -> Any:
+    """The labels of the parameter `classes`, sorted."""
+    message = f"classes is {classes!r}: give None, or a list of all labels that could occur, of one kind, two or more"
+    if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
+        raise ValueError(message)
+    try:
+        labels = np.asarray(list(classes))
+        found = np.unique(labels)
+    except (TypeError, ValueError):
+        raise ValueError(message) from None
+    if labels.ndim != 1 or len(found) < 2:
+        raise ValueError(message)
+    return found

@@ -10,9 +10,16 @@ from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from normkit.estimators.private.features import FRACTION_BITS, draw_frequencies, draw_projection, feature_sums
-from normkit.estimators.private.queries import fourier_answers
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
+from normkit.estimators.private.arguments import require_number, require_whole
+from normkit.estimators.private.features import (
+    FRACTION_BITS,
+    draw_frequencies,
+    draw_projection,
+    feature_sums,
+)
+from normkit.estimators.private.queries import fourier_answers, fourier_errors
+from normkit.estimators.private.release import PrivateEstimator, whole_or_nothing
+from normkit.estimators.private.scale import Sensitivity
 
 __all__ = ["PrivateKernelDensity", "check_kernel_parameters"]
 
@@ -20,13 +27,12 @@ _COUNT_WEIGHT = {"laplace": 0.05, "gaussian": 1 / 3}
 """How heavily the count stands beside the features: it costs them 5 % more noise in either norm."""
 
 
-def check_kernel_parameters(bandwidth: float | int, n_features: float | int, n_projections: float | int | None) -> None:
+def check_kernel_parameters(bandwidth: Any, n_features: Any, n_projections: Any) -> None:
     """ValueError where the bandwidth or a number of features makes no sense."""
-    if not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth is {bandwidth}: give a finite number above 0")
-    for name, value in (("n_features", n_features), ("n_projections", n_projections)):
-        if value is not None and (value < 1 or value != int(value)):
-            raise ValueError(f"{name} is {value}: give a whole number of 1 or more")
+    require_number("bandwidth", bandwidth, 0.0, "give a finite number above 0")
+    require_whole("n_features", n_features, 1, "give a whole number of 1 or more")
+    if n_projections is not None:
+        require_whole("n_projections", n_projections, 1, "give None, or a whole number of 1 or more")
 
 
 class PrivateKernelDensity(DensityMixin, PrivateEstimator):
@@ -34,7 +40,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
 
     Released are Σ_x φ(x) for D random Fourier features (2 D numbers, see `n_features`) and, where n is private, the
     count; an answer is φ(y)ᵀ(Σ_x φ(x) + noise)/D. Its error is the noise (`noise_std`, exact) and the sampling error of
-    D frequencies, at most about n/√2D.
+    D frequencies, at most about n/√2D, which is often the larger part: `estimate_error` estimates both together.
 
     Args:
         kernel: "gaussian" e^{−‖z‖₂²}, "exponential" e^{−‖z‖₂}, "laplacian" e^{−‖z‖₁}, "cauchy" 1/(1 + ‖z‖₂²), "inv_l2"
@@ -51,7 +57,9 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         noise: None or "opendp" (exact samplers of the extra `private`), or "fast" (own sampler from the system's
             entropy, its distance from the exact law counted in δ).
         mechanism: None takes it from `delta`; "laplace" or "gaussian" insist.
-        budget: a `PrivacyBudget` shared by all releases from the same data. Without one an object releases once.
+        budget: a `PrivacyBudget` shared by all releases from the same data, and by clones. Without one an object
+            releases once, and each clone once more: cross-validation, searches and ensembles fit clones, so give them a
+            budget (and n_jobs=1, for it counts in one process).
         insecure_seed: for tests only: noise from this seed, and nothing is private.
         device: where queries are computed, as torch names it.
 
@@ -60,6 +68,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         sums_: the noisy Σ φ, shape (1, 2 D).
         count_: the noisy number of rows (exact under "replace_one").
         frequencies_, projection_: the public parts, shapes (d or k, D) and (d, k) or None.
+        kernel_, bandwidth_: those of the release; parameters that are changed later change no answer, but `device`.
         noise_variance_: variance of the noise on each entry of `sums_`.
 
     Raises:
@@ -70,10 +79,10 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
 
     >>> from normkit.estimators import PrivateKernelDensity
     >>> density = PrivateKernelDensity(epsilon=1.0, delta=1e-6).fit(X)  # doctest: +SKIP
-    >>> density.kde(Y), density.noise_std(Y)  # doctest: +SKIP
+    >>> density.sum(Y), density.estimate_error(Y)  # doctest: +SKIP
     """
 
-    _released = ("sums_", "count_", "frequencies_", "projection_")
+    _released = ("sums_", "count_", "frequencies_", "projection_", "kernel_", "bandwidth_")
 
     def __init__(
         self,
@@ -108,10 +117,12 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
 
     @whole_or_nothing
     def fit(self, X: Any, y: Any = None) -> "PrivateKernelDensity":
-        """Release the noisy sums of the rows X, shape (n, d), and forget them."""
+        """Release the noisy sums of the rows X, shape (n, d), dense or CSR, and forget them."""
         self._check_budget()
         check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
-        X = validate_data(self, X, dtype=np.float64)
+        plan = self._plan(self._sensitivity())
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64)
+        self.kernel_, self.bandwidth_ = self.kernel, float(self.bandwidth)
         rng = check_random_state(self.random_state)
         self.projection_ = None
         if self.n_projections is not None:
@@ -119,27 +130,21 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         dims = self.n_projections or X.shape[1]
         self.frequencies_ = draw_frequencies(self.kernel, dims, self.n_features, rng, self.bandwidth)
         sums = feature_sums(X, self.frequencies_, self.projection_)
-        self._release_sums(sums, len(X))
+        if self.neighbours == "replace_one":
+            self.sums_, self.count_ = self._release(sums, plan)[None], float(X.shape[0])
+        else:
+            weight = self._count_weight()
+            released = self._release(np.append(sums, X.shape[0] * round(weight * plan.steps)), plan)
+            self.sums_, self.count_ = released[None, :-1], float(released[-1] / weight)
         return self
 
-    def _release_sums(self, sums: Any, rows: int) -> None:
-        count, steps = self.n_features, 2**FRACTION_BITS
+    def _sensitivity(self) -> Sensitivity:
+        count, steps = int(self.n_features), 2**FRACTION_BITS
+        l1, l2 = math.sqrt(2) * count, math.sqrt(count)
         if self.neighbours == "replace_one":
-            bound = Sensitivity(
-                2 * math.sqrt(2) * count, 2 * math.sqrt(count), size=2 * count, steps=steps, touched=4 * count
-            )
-            self.sums_, self.count_ = self._release(sums, bound)[None], float(rows)
-            return
+            return Sensitivity(2 * l1, 2 * l2, size=2 * count, steps=steps, touched=4 * count)
         weight = self._count_weight()
-        bound = Sensitivity(
-            math.sqrt(2) * count + weight,
-            math.hypot(math.sqrt(count), weight),
-            size=2 * count + 1,
-            steps=steps,
-            touched=2 * count,
-        )
-        released = self._release(np.append(sums, rows * round(weight * steps)), bound)
-        self.sums_, self.count_ = released[None, :-1], float(released[-1] / weight)
+        return Sensitivity(l1 + weight, math.hypot(l2, weight), size=2 * count + 1, steps=steps, touched=2 * count)
 
     def _count_weight(self) -> float:
         """The count is released as a multiple of itself, so that one scale of noise fits the whole vector."""
@@ -151,7 +156,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def sum(self, Y: Any) -> Float[ndarray, "q"]:
         """Σ_x f((x − y)/bandwidth) for each query, shape (q,), in the dtype of Y (float32 or float64)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         return fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)[:, 0]
 
     def kde(self, Y: Any) -> Float[ndarray, "q"]:
@@ -170,12 +175,36 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each answer of `sum`: σ/√D for every query, as ‖φ(y)‖² = D."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, dtype=(np.float64, np.float32), reset=False)
-        return np.full(len(Y), math.sqrt(self.noise_variance_ / self.n_features))
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
-        """The same as `noise_std`."""
-        return self.noise_std(Y)
+        """Standard error of each answer of `sum` as an estimate of the exact sum: noise and frequencies together.
+
+        An answer is a mean over D frequencies, drawn independently, of what each of them says, noise included:
+        a_j = cos(ω_jᵀy) C_j + sin(ω_jᵀy) S_j. So its standard error is that of any mean, std_j(a_j)/√D, from released
+        numbers alone. Not in it: what `n_projections` changes of the distances. With one frequency it is infinite.
+        """
+        check_is_fitted(self)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
+        return fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)[:, 0]
+
+    def _public(self) -> dict[str, Any]:
+        kept = None if self.projection_ is None else self.projection_.shape[1]
+        return {
+            "kernel": self.kernel_,
+            "bandwidth": self.bandwidth_,
+            "n_features": self.frequencies_.shape[1],
+            "n_projections": kept,
+            "projection_": self.projection_,
+            "frequencies_": self.frequencies_,
+        }
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken in blocks."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _summed(self) -> tuple[str, ...]:
         return ("sums_", "count_")

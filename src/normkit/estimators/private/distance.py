@@ -10,9 +10,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from normkit.estimators.private import tree
-from normkit.estimators.private.bounds import as_ball, as_box, into_ball, require_bounds
+from normkit.estimators.private.bounds import as_ball, as_box, into_ball
+from normkit.estimators.private.distance_options import check_query, check_structure
 from normkit.estimators.private.features import FRACTION_BITS, rowwise_product
-from normkit.estimators.private.release import PrivateEstimator, Sensitivity, whole_or_nothing
+from normkit.estimators.private.release import PrivateEstimator, whole_or_nothing
+from normkit.estimators.private.scale import Sensitivity
 
 __all__ = ["PrivateDistance"]
 
@@ -38,8 +40,8 @@ class PrivateDistance(PrivateEstimator):
         delta: δ in [0, 1): 0 gives Laplace noise, above 0 Gaussian noise (less where there are many coordinates).
         depth: h, each tree has 2^h bins. None: ⌈log2 n⌉, at most 14, where n is public, and 14 where it is private.
         query: "consistent", or "geometric" for the paper's own (only "l1"): shells around the query that grow by
-            1 + `alpha`.
-        alpha: of the geometric query, its relative error.
+            1 + `alpha`. This and `alpha` may be changed after the fit: both ask the same released counts.
+        alpha: of the geometric query, its relative error, 0.001 or more.
         n_projections: directions for "l2"; the answer's relative sampling error is 0.76/√n_projections.
         neighbours, random_state, noise, mechanism, budget, insecure_seed: as `PrivateKernelDensity`.
 
@@ -51,6 +53,8 @@ class PrivateDistance(PrivateEstimator):
         center_, radius_: of the ball that rows are moved into, for "l2" and "sqeuclidean".
         directions_: shape (d, n_projections), for "l2".
         count_: the noisy number of rows (exact under "replace_one").
+        metric_, p_: those of the release (`p_` is None but for "lp"); parameters that are changed later change no
+            answer, but `query` and `alpha`.
         noise_variance_: variance of the noise on each released number.
 
     Raises:
@@ -71,7 +75,17 @@ class PrivateDistance(PrivateEstimator):
     directions_: Any
     _leaves: Any
 
-    _released = ("nodes_", "moments_", "ranges_", "center_", "radius_", "directions_", "count_")
+    _released = (
+        "nodes_",
+        "moments_",
+        "ranges_",
+        "center_",
+        "radius_",
+        "directions_",
+        "count_",
+        "metric_",
+        "p_",
+    )
 
     def __init__(
         self,
@@ -112,8 +126,10 @@ class PrivateDistance(PrivateEstimator):
     def fit(self, X: Any, y: Any = None) -> "PrivateDistance":
         """Release the noisy structure of the rows X, shape (n, d), and forget them."""
         self._check_budget()
-        self._check_metric()
+        check_structure(self.metric, self.p, self.bounds, self.depth, self.n_projections)
+        check_query(self.metric, self.query, self.alpha)
         X = validate_data(self, X, dtype=np.float64)
+        self.metric_, self.p_ = self.metric, float(self.p) if self.metric == "lp" else None
         self.nodes_ = self.moments_ = self.ranges_ = self.center_ = self.radius_ = self.directions_ = None
         if self.metric in ("l1", "lp"):
             low, high = as_box(self.bounds, X.shape[1])
@@ -128,23 +144,6 @@ class PrivateDistance(PrivateEstimator):
         self._prepare()
         return self
 
-    def _check_metric(self) -> None:
-        if self.metric not in ("l1", "l2", "sqeuclidean", "lp"):
-            raise ValueError(f"metric is {self.metric!r}: choose one of l1, l2, sqeuclidean, lp")
-        if self.metric == "lp" and (self.p is None or not 0 < self.p < math.inf):
-            raise ValueError(f"metric is 'lp' and p is {self.p}: give the power, a finite number above 0")
-        if self.query not in ("consistent", "geometric"):
-            raise ValueError(f"query is {self.query!r}: choose consistent or geometric")
-        if self.query == "geometric" and self.metric != "l1":
-            raise ValueError(f"query 'geometric' is for metric 'l1', and metric is {self.metric!r}: choose consistent")
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha is {self.alpha}: give a number above 0")
-        if self.depth is not None and not (1 <= self.depth <= 20 and self.depth == int(self.depth)):
-            raise ValueError(f"depth is {self.depth}: give a whole number from 1 to 20")
-        if self.n_projections < 1:
-            raise ValueError(f"n_projections is {self.n_projections}: give a whole number of 1 or more")
-        require_bounds(self.bounds)
-
     def _project(self, X: Float[ndarray, "n d"]) -> Float[ndarray, "n k"]:
         rng = check_random_state(self.random_state)
         self.directions_ = rng.standard_normal((X.shape[1], self.n_projections))
@@ -158,29 +157,33 @@ class PrivateDistance(PrivateEstimator):
     def _fit_trees(self, X: Float[ndarray, "n trees"]) -> None:
         trees, public = X.shape[1], self.neighbours == "replace_one"
         depth = self.depth or (min(_DEEPEST, max(1, math.ceil(math.log2(len(X))))) if public else _DEEPEST)
+        moved = trees * (2 * depth if public else depth + 1)
+        numbers = trees * (2 ** (depth + 1) - (2 if public else 1))
+        # Laplace's noise is exact on whole counts; Gaussian's is drawn finer, where its curve is the continuous one's
+        steps = 1 if self.delta == 0 else 2**FRACTION_BITS
+        plan = self._plan(Sensitivity(moved, math.sqrt(moved), size=numbers, steps=steps))
         nodes = np.stack(
             [tree.tree_counts(tree.bin_index(X[:, j], *self._range(j), depth), depth) for j in range(trees)]
         )
         counts = nodes[:, 1:] if public else nodes
-        moved = trees * (2 * depth if public else depth + 1)
-        # Laplace's noise is exact on whole counts; Gaussian's is drawn finer, where its curve is the continuous one's
-        steps = 1 if self.delta == 0 else 2**FRACTION_BITS
-        bound = Sensitivity(moved, math.sqrt(moved), size=counts.size, steps=steps)
-        released = self._release(counts.ravel() * steps, bound).reshape(counts.shape)
+        released = self._release(counts.ravel() * steps, plan).reshape(counts.shape)
         self.nodes_ = np.column_stack((np.full(trees, float(len(X))), released)) if public else released
         self.count_ = float(len(X)) if public else math.nan
 
     def _fit_moments(self, X: Float[ndarray, "n d"]) -> None:
-        steps = 2**FRACTION_BITS
+        steps, root, size = 2**FRACTION_BITS, math.sqrt(X.shape[1]), X.shape[1] + 1
+        public = self.neighbours == "replace_one"
+        if public:
+            bound = Sensitivity(2 * root + 1, math.sqrt(5), size=size, touched=size, steps=steps)
+        else:
+            bound = Sensitivity(root + 2, math.sqrt(3), size=size + 1, touched=size, steps=steps)
+        plan = self._plan(bound)
         squares = np.minimum(np.square(X).sum(axis=1), 1.0)
         values = np.rint(np.column_stack((X, squares)) * steps).astype(np.int64).sum(axis=0)
-        root = math.sqrt(X.shape[1])
-        if self.neighbours == "replace_one":
-            bound = Sensitivity(2 * root + 1, math.sqrt(5), size=len(values), touched=len(values), steps=steps)
-            self.moments_ = np.append(self._release(values, bound), len(X))
+        if public:
+            self.moments_ = np.append(self._release(values, plan), len(X))
         else:
-            bound = Sensitivity(root + 2, math.sqrt(3), size=len(values) + 1, touched=len(values), steps=steps)
-            self.moments_ = self._release(np.append(values, len(X) * steps), bound)
+            self.moments_ = self._release(np.append(values, len(X) * steps), plan)
         self.count_ = float(self.moments_[-1])
 
     def _prepare(self) -> None:
@@ -195,15 +198,13 @@ class PrivateDistance(PrivateEstimator):
     def sum_distances(self, Y: Any) -> Float[ndarray, "q"]:
         """Σ_x dist(x, y) for each query, shape (q,); queries may lie outside of the bounds."""
         check_is_fitted(self)
+        check_query(self.metric_, self.query, self.alpha)
         Y = validate_data(self, Y, dtype=np.float64, reset=False)
-        if self.metric == "sqeuclidean":
+        if self.metric_ == "sqeuclidean":
             Y = (Y - self.center_) / self.radius_
             first, second, count = self.moments_[:-2], self.moments_[-2], self.moments_[-1]
             return self.radius_**2 * (second - 2 * Y @ first + count * np.square(Y).sum(axis=1))
-        factor = 1.0
-        if self.metric == "l2":
-            Y = (Y - self.center_) @ self.directions_
-            factor = math.sqrt(math.pi / 2) / self.n_projections
+        Y, factor = self._of_trees(Y)
         return factor * sum((self._of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
 
     def mean_distances(self, Y: Any) -> Float[ndarray, "q"]:
@@ -216,24 +217,53 @@ class PrivateDistance(PrivateEstimator):
         Raises:
             ValueError: for the geometric query, whose error is mostly not noise.
         """
-        check_is_fitted(self)
-        if self.query == "geometric":
-            raise ValueError("noise_std is for query='consistent'; most of the geometric query's error is not noise")
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
-        if self.metric == "sqeuclidean":
+        Y = self._as_queries(Y, "noise_std")
+        if self.metric_ == "sqeuclidean":
             square = np.square((Y - self.center_) / self.radius_).sum(axis=1)
             counted = 0.0 if self.spend_.relation == "replace_one" else square**2
             return self.radius_**2 * np.sqrt(self.noise_variance_ * (1 + 4 * square + counted))
-        factor = 1.0
-        if self.metric == "l2":
-            Y = (Y - self.center_) @ self.directions_
-            factor = math.sqrt(math.pi / 2) / self.n_projections
+        Y, factor = self._of_trees(Y)
         variance = sum((self._variance_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
         return factor * np.sqrt(self.noise_variance_ * variance)
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
-        """The same as `noise_std`."""
-        return self.noise_std(Y)
+        """Standard error of each answer of `sum_distances` as an estimate of the exact sum for rows within bounds.
+
+        - "l2": an answer is a mean over k directions, drawn independently, of what the tree of each says, noise
+          included, so its standard error is that of a mean, √(π/2) std_k/√k (infinite for one direction).
+        - "l1" and "lp": `noise_std`, and what bins do: a row that is taken at its bin's centre g instead of its own
+          place is off by b at most (half a bin in "l1"). All rows off by the same uniform part of that, as on a grid of
+          values they are, gives Σ b/√3: three times it can never be exceeded, and data spread within bins err by less.
+        - "sqeuclidean": `noise_std`, as there are no bins.
+
+        Raises:
+            ValueError: for the geometric query.
+        """
+        noise, Y = self.noise_std(Y), self._as_queries(Y, "estimate_error")
+        if self.metric_ == "sqeuclidean":
+            return noise
+        Y, factor = self._of_trees(Y)
+        if self.metric_ == "l2":
+            count = Y.shape[1]
+            if count < 2:
+                return np.full(len(Y), np.inf)
+            each = np.stack([self._of_tree(j, Y[:, j]) for j in range(count)])
+            return factor * each.std(axis=0, ddof=1) * math.sqrt(count)
+        binned = sum((self._binning_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
+        return np.hypot(noise, binned / math.sqrt(3))
+
+    def _as_queries(self, Y: Any, asked: str) -> Float[ndarray, "q d"]:
+        check_is_fitted(self)
+        check_query(self.metric_, self.query, self.alpha)
+        if self.query == "geometric":
+            raise ValueError(f"{asked} is for query='consistent'; most of the geometric query's error is not noise")
+        return validate_data(self, Y, dtype=np.float64, reset=False)
+
+    def _of_trees(self, Y: Float[ndarray, "q d"]) -> tuple[Float[ndarray, "q trees"], float]:
+        """The coordinate of each query in each tree, and the factor of their sum."""
+        if self.metric_ != "l2":
+            return Y, 1.0
+        return (Y - self.center_) @ self.directions_, math.sqrt(math.pi / 2) / self.directions_.shape[1]
 
     def _centers(self, j: int) -> Float[ndarray, "m"]:
         return tree.bin_centers(*self._range(j), int(math.log2(self._leaves.shape[1])))
@@ -244,19 +274,47 @@ class PrivateDistance(PrivateEstimator):
     def _of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
         if self.query == "geometric":
             return tree.geometric_sums(self.nodes_[j], *self._range(j), self.alpha, y)
-        if self.metric != "lp":
+        if self.metric_ != "lp":
             return tree.distance_sums(self._leaves[j], self._centers(j), y)
-        return np.concatenate([weights @ self._leaves[j] for weights in self._weights(j, y)])
+        return np.concatenate([away**self.p_ @ self._leaves[j] for away in self._away(j, y)])
 
     def _variance_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
         known = self.spend_.relation == "replace_one"
-        return np.concatenate([tree.leaf_variance(weights, known) for weights in self._weights(j, y)])
+        if self.metric_ != "lp":
+            return tree.distance_variance(y, *self._range(j), int(math.log2(self._leaves.shape[1])), known)
+        return np.concatenate([tree.leaf_variance(away**self.p_, known) for away in self._away(j, y)])
 
-    def _weights(self, j: int, y: Float[ndarray, "q"]) -> Any:
-        """|g_i − y|^p for blocks of queries."""
-        centers, power = self._centers(j), self.p if self.metric == "lp" else 1.0
+    def _binning_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
+        """Σ_i u_i b_i, b_i being the most by which |x − y|^p of a row in bin i differs from |g_i − y|^p."""
+        low, high = self._range(j)
+        half = (high - low) / self._leaves.shape[1] / 2
+        if self.metric_ != "lp":
+            return np.full(len(y), max(self.count_, 0.0) * half)
+        bounds = []
+        for away in self._away(j, y):
+            taken = away**self.p_
+            most = np.maximum((away + half) ** self.p_ - taken, taken - np.maximum(away - half, 0.0) ** self.p_)
+            bounds.append(np.maximum(most @ self._leaves[j], 0.0))
+        return np.concatenate(bounds)
+
+    def _away(self, j: int, y: Float[ndarray, "q"]) -> Any:
+        """|g_i − y| for blocks of queries."""
+        centers = self._centers(j)
         step = max(1, _BLOCK // len(centers))
-        return (np.abs(centers - y[start : start + step, None]) ** power for start in range(0, len(y), step))
+        return (np.abs(centers - y[start : start + step, None]) for start in range(0, len(y), step))
+
+    def _public(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric_,
+            "p": self.p_,
+            "query": self.query,
+            "alpha": self.alpha if self.query == "geometric" else None,
+            "number of trees and nodes": None if self.nodes_ is None else self.nodes_.shape,
+            "bounds": self.ranges_,
+            "center": self.center_,
+            "radius": self.radius_,
+            "directions_": self.directions_,
+        }
 
     def _summed(self) -> tuple[str, ...]:
         return ("moments_", "count_") if self.nodes_ is None else ("nodes_", "count_")

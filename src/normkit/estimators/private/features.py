@@ -15,6 +15,9 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.sparse import csr_array, csr_matrix
+
+from normkit.estimators.private.rows import row_blocks
 
 __all__ = [
     "FRACTION_BITS",
@@ -23,6 +26,7 @@ __all__ = [
     "draw_projection",
     "feature_sums",
     "fourier_features",
+    "grouped_feature_sums",
     "rowwise_product",
 ]
 
@@ -32,7 +36,6 @@ KERNELS = ("gaussian", "exponential", "laplacian", "cauchy", "inv_l2", "inv_l1")
 FRACTION_BITS = 20
 """Released numbers are whole multiples of 2⁻²⁰."""
 
-_BLOCK = 2**22  # features held at once
 _PARTS = 3  # of a number in an exact product
 
 
@@ -83,24 +86,40 @@ def fourier_features(X: Float[ndarray, "n d"], frequencies: Float[ndarray, "d D"
 
 
 def feature_sums(
-    X: Float[ndarray, "n d"],
+    X: Float[ndarray, "n d"] | csr_array | csr_matrix,
     frequencies: Float[ndarray, "k D"],
     projection: Float[ndarray, "d k"] | None = None,
 ) -> Int[ndarray, "2*D"]:
-    """Σ_x φ(x) in whole multiples of 2⁻²⁰: each entry of each row is rounded, then integers are added.
+    """Σ_x φ(x) in whole multiples of 2⁻²⁰, as `grouped_feature_sums` of one group."""
+    return grouped_feature_sums(X, np.zeros(X.shape[0], dtype=np.int64), 1, frequencies, projection)[0]
+
+
+def grouped_feature_sums(
+    X: Float[ndarray, "n d"] | csr_array | csr_matrix,
+    group: Int[ndarray, "n"],
+    n_groups: int,
+    frequencies: Float[ndarray, "k D"],
+    projection: Float[ndarray, "d k"] | None = None,
+) -> Int[ndarray, "n_groups 2*D"]:
+    """Σ_{x in group} φ(x) in whole multiples of 2⁻²⁰: each entry of each row is rounded, then integers are added.
 
     Rounding moves a row by half a step an entry, which the sensitivity must allow for; the order of the sum, and what
     else is in it, changes nothing. A feature whose phase is beyond float64 counts as 0, which only shortens φ(x); the
     row must not make a warning either, for that would tell of it.
     """
-    total = np.zeros(2 * frequencies.shape[1], dtype=np.int64)
-    rows = max(1, _BLOCK // max(1, frequencies.shape[1]))
-    for start in range(0, len(X), rows):
-        phase, finite = _phases(X[start : start + rows], frequencies, projection)
+    width = frequencies.shape[1]
+    total = np.zeros((n_groups, 2 * width), dtype=np.int64)
+    for place, rows in row_blocks(X, max(width, n_groups)):
+        phase, finite = _phases(rows, frequencies, projection)
+        member = (group[place] == np.arange(n_groups)[:, None]).astype(np.float64)
         for part, function in enumerate((np.cos, np.sin)):
-            steps = np.rint(function(phase) * 2.0**FRACTION_BITS) * finite
-            width = frequencies.shape[1]
-            total[part * width : (part + 1) * width] += steps.sum(axis=0).astype(np.int64)
+            steps = function(phase)
+            steps *= 2.0**FRACTION_BITS
+            np.rint(steps, out=steps)
+            if not finite.all():
+                steps *= finite
+            # sums of integers below 2⁵³, so any order of adding gives the same
+            total[:, part * width : (part + 1) * width] += (member @ steps).astype(np.int64)
     return total
 
 

@@ -1,9 +1,8 @@
 """What the private estimators share: a budget that is checked, one release of integers, and nothing kept beside it."""
 
-import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -14,32 +13,28 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from normkit.data.files import atomic
-from normkit.estimators.private import fast_noise
-from normkit.estimators.private.calibration import concentrated_sigma, gaussian_sigma, rounding_delta
-from normkit.estimators.private.noise import add_noise, noise_variance, opendp_measurement
+from normkit.estimators.private.arguments import require_number, require_whole
+from normkit.estimators.private.clones import note_release, same_family, warn_of_clones
+from normkit.estimators.private.merging import merged
+from normkit.estimators.private.noise import add_noise, noise_variance
+from normkit.estimators.private.scale import Sensitivity, noise_scale
 from normkit.estimators.private.spend import PrivacyBudget, PrivacyBudgetError, PrivacySpend
 
-__all__ = ["PrivateEstimator", "Sensitivity", "whole_or_nothing"]
+__all__ = ["PrivateEstimator", "whole_or_nothing"]
 
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 RELATIONS = ("add_remove", "replace_one")
 SOURCES = ("opendp", "fast")
 
-_FAST_DELTA = 1e-6  # the most that the fast sampler may add to a δ of 0
 
+@dataclass(frozen=True)
+class _Plan:
+    """A release before it is made: what it will have spent, and its noise in steps of the integers."""
 
-class Sensitivity:
-    """What one record changes in the released vector of `size` numbers: L1 and L2 bounds, in the unit of the numbers.
-
-    `steps` is how many steps of the integers make that unit: 1 for counts, 2²⁰ for features. Features were rounded to
-    whole steps, so each of the `touched` entries that one record adds to may move by a step more.
-    """
-
-    def __init__(self, l1: float | int, l2: float | int, *, size: int, steps: int, touched: int = 0) -> None:
-        self.l1 = math.ceil(l1 * steps + touched)
-        self.l2 = float(l2 * steps) + math.sqrt(touched)
-        self.size, self.steps = size, steps
+    spend: PrivacySpend
+    scale: float
+    steps: int
 
 
 def whole_or_nothing(fit: Fit) -> Fit:
@@ -85,10 +80,17 @@ class PrivateEstimator(BaseEstimator):
             ValueError: ε, δ, the relation, the mechanism or the source of noise makes no sense.
             PrivacyBudgetError: this object has released already and no budget allows another release.
         """
-        if not isinstance(self.epsilon, (int, float, np.number)) or not 0 < self.epsilon < math.inf:
-            raise ValueError(f"epsilon is {self.epsilon!r}: give a finite number above 0")
-        if not isinstance(self.delta, (int, float, np.number)) or not 0 <= self.delta < 1:
-            raise ValueError(f"delta is {self.delta!r}: give a number in [0, 1), far below 1/(number of rows)")
+        require_number("epsilon", self.epsilon, 0.0, "give a finite number above 0")
+        require_number(
+            "delta",
+            self.delta,
+            0.0,
+            "give a number in [0, 1), far below 1/(number of rows)",
+            high=1.0,
+            closed=True,
+        )
+        if self.insecure_seed is not None:
+            require_whole("insecure_seed", self.insecure_seed, 0, "give None, or for tests a whole number of 0 or more")
         if self.neighbours not in RELATIONS:
             raise ValueError(f"neighbours is {self.neighbours!r}: choose one of {', '.join(RELATIONS)}")
         if self.mechanism not in (None, "laplace", "gaussian"):
@@ -110,6 +112,8 @@ class PrivateEstimator(BaseEstimator):
                 "release from the same data adds to that: give both a budget=PrivacyBudget(epsilon, delta), or fit a "
                 "new object to other data"
             )
+        elif self.insecure_seed is None:
+            warn_of_clones(self)
 
     def _check_against(self, budget: Any) -> None:
         if not isinstance(budget, PrivacyBudget):
@@ -129,42 +133,45 @@ class PrivateEstimator(BaseEstimator):
         counted = before is None or not before.private or any(spend is before for spend in budget.spends)
         return None if counted else before
 
-    def _release(self, values: Int[ndarray, "size"], sensitivity: Sensitivity) -> Float[ndarray, "size"]:
-        """`values` (in steps) with noise, in the unit of the released numbers; sets `spend_` and `noise_variance_`."""
+    def _plan(self, sensitivity: Sensitivity) -> _Plan:
+        """The noise for what one record can change; refuses what cannot be spent, and needs no row.
+
+        Raises:
+            ValueError: there is no noise for this ε and δ from this source.
+            PrivacyBudgetError: the budget does not allow it, the source's own δ counted in.
+        """
         mechanism = "gaussian" if self.delta > 0 else "laplace"
         source = "insecure" if self.insecure_seed is not None else self.noise or "opendp"
-        if source == "opendp":
-            opendp_measurement(mechanism, 1.0)  # a missing package is named before anything is spent
-        if mechanism == "laplace":
-            scale, moved = _laplace_scale(float(self.epsilon), sensitivity.l1, source), float(sensitivity.l1)
-            delta, rho = 0.0, float(self.epsilon) ** 2 / 2
-            if source == "fast":
-                delta = (1 + math.exp(min(self.epsilon, 700.0))) * fast_noise.error("laplace", scale, sensitivity.size)
-                if not delta < _FAST_DELTA:
-                    raise ValueError(
-                        f"noise is 'fast', whose error costs a delta of {delta:.1g} at epsilon {self.epsilon:g}: use "
-                        "noise='opendp', whose samplers are exact"
-                    )
-        else:
-            scale, moved = _gaussian_scale(float(self.epsilon), float(self.delta), sensitivity, source), sensitivity.l2
-            delta, rho = float(self.delta), moved**2 / (2 * scale**2)
+        epsilon = float(self.epsilon)
+        scale, delta = noise_scale(mechanism, epsilon, float(self.delta), sensitivity, source)
+        moved = float(sensitivity.l1) if mechanism == "laplace" else sensitivity.l2
         spend = PrivacySpend(
             mechanism=mechanism,
             sensitivity=moved / sensitivity.steps,
             scale=scale / sensitivity.steps,
             relation=self.neighbours,
-            epsilon=float(self.epsilon),
+            epsilon=epsilon,
             delta=delta,
-            rho=rho,
+            rho=epsilon**2 / 2 if mechanism == "laplace" else (moved / scale) ** 2 / 2,
             source=source,
         )
         if self.budget is not None:
+            owed = self._uncounted(self.budget)
+            self.budget.check(*np.add((epsilon, delta), (owed.epsilon, owed.delta) if owed else 0.0).tolist())
+        return _Plan(spend, scale, sensitivity.steps)
+
+    def _release(self, values: Int[ndarray, "size"], plan: _Plan) -> Float[ndarray, "size"]:
+        """`values` (in steps) with noise, in the unit of the released numbers; sets `spend_` and `noise_variance_`."""
+        spend = plan.spend
+        if self.budget is None:
+            note_release(self, spend)
+        else:
             if owed := self._uncounted(self.budget):
                 self.budget.charge(owed)
             self.budget.charge(spend)
         self.spend_ = spend
-        self.noise_variance_ = noise_variance(mechanism, scale) / sensitivity.steps**2
-        return add_noise(values, mechanism, scale, source, self.insecure_seed) / sensitivity.steps
+        self.noise_variance_ = noise_variance(spend.mechanism, plan.scale) / plan.steps**2
+        return add_noise(values, spend.mechanism, plan.scale, spend.source, self.insecure_seed) / plan.steps
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the release to one safetensors file, whole or not at all: noisy numbers, parameters, spend; no row.
@@ -180,29 +187,27 @@ class PrivateEstimator(BaseEstimator):
             write(self, temporary)
 
     def merge(self, other: "PrivateEstimator") -> Any:
-        """The release of two disjoint parts of the data as one: sums add, variances add, the budget is the larger one.
+        """The release of two disjoint parts of the data as one: sums add, and so do the variances of their noise.
 
-        Both must have the same public parts (fit them with the same parameters and the same integer `random_state`).
+        Both must have the same public parts: fit them with the same parameters, columns and integer `random_state`; ε
+        and δ may differ. A row is in one part, so the whole is (max ε, max δ)-private under either relation (parallel
+        composition), and `epsilon`, `delta` and `spend_` of the result say so. It does not hide in which part a row
+        is: under "add_remove" a row that moves from one part to the other is two steps, and under "replace_one" the
+        sizes of the parts are public. The result has no budget, as both parts are counted already.
 
         Raises:
-            ValueError: the two were built with other parameters or other public frequencies.
+            ValueError: they differ in what is public, which is named, or are one object.
         """
-        check_is_fitted(self)
-        check_is_fitted(other)
-        self._check_mergeable(other)
-        merged = type(self)(**self.get_params(deep=False))
-        for name, value in vars(self).items():
-            if name.endswith("_"):
-                setattr(merged, name, value)
-        for name in self._summed():
-            setattr(merged, name, getattr(self, name) + getattr(other, name))
-        merged.noise_variance_ = self.noise_variance_ + other.noise_variance_
-        larger = {
-            name: max(getattr(self.spend_, name), getattr(other.spend_, name)) for name in ("epsilon", "delta", "rho")
-        }
-        merged.spend_ = replace(self.spend_, **larger)
-        merged._prepare()
-        return merged
+        return merged(self, other)
+
+    def __sklearn_clone__(self) -> Any:
+        clone = super().__sklearn_clone__()
+        same_family(self, clone)
+        return clone
+
+    def _public(self) -> dict[str, Any]:
+        """What shapes the answers and is no secret, by the name of its parameter: the same in all parts of a merge."""
+        raise NotImplementedError
 
     def _summed(self) -> tuple[str, ...]:
         """Names of the released arrays that add up over disjoint parts; the other ones are public."""
@@ -210,17 +215,6 @@ class PrivateEstimator(BaseEstimator):
 
     def _prepare(self) -> None:
         """Recompute what queries need from the released numbers."""
-
-    def _check_mergeable(self, other: "PrivateEstimator") -> None:
-        same_kind = type(self) is type(other) and self.spend_.relation == other.spend_.relation
-        if not same_kind or self.spend_.private is not other.spend_.private:
-            raise ValueError("merge needs two objects of one class, with one relation, both private or both not")
-        for name in set(self._released) - set(self._summed()):
-            if not np.array_equal(getattr(self, name), getattr(other, name)):
-                raise ValueError(
-                    f"the two objects differ in {name}: build both with the same parameters and the same integer "
-                    "random_state"
-                )
 
     def __getstate__(self) -> dict[str, Any]:
         # what was counted about the rows themselves stays in this process
@@ -231,35 +225,3 @@ class PrivateEstimator(BaseEstimator):
         released = getattr(self, "spend_", None)
         private = self.insecure_seed is None and (released is None or released.private)
         return text if private else f"{text}  # NOT PRIVATE: insecure_seed"
-
-
-def _laplace_scale(epsilon: float, sensitivity: int, source: str) -> float:
-    """Δ₁/ε, rounded up until OpenDP's own map certifies ε."""
-    scale = sensitivity / epsilon
-    if source == "opendp":
-        while opendp_measurement("laplace", scale).map(sensitivity) > epsilon:
-            scale = math.nextafter(scale, math.inf)
-    return scale
-
-
-def _gaussian_scale(epsilon: float, delta: float, sensitivity: Sensitivity, source: str) -> float:
-    """σ of the analytic curve, at a δ that leaves room for the step from the continuous law to the drawn one.
-
-    Where e^ε makes that step dear, σ is that of zero-concentrated privacy, which holds for the discrete law itself.
-
-    Raises:
-        ValueError: the fast sampler's own error would use half of δ.
-    """
-    first = gaussian_sigma(epsilon, delta, sensitivity.l2)
-    lost = rounding_delta(epsilon, first, sensitivity.size)
-    if source == "fast":
-        sampler = (1 + math.exp(min(epsilon, 700.0))) * fast_noise.error("gaussian", first, sensitivity.size)
-        if sampler > delta / 4:
-            raise ValueError(
-                f"noise is 'fast', whose error costs {sampler:.1g} of delta {delta:g} at epsilon {epsilon:g}: use "
-                "noise='opendp', whose samplers are exact"
-            )
-        lost += sampler
-    if lost <= delta / 2:
-        return gaussian_sigma(epsilon, delta - lost, sensitivity.l2)
-    return concentrated_sigma(epsilon, delta if source == "opendp" else delta * 3 / 4, sensitivity.l2)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Never
 
+from normkit.estimators.private.arguments import is_number, require_number
+
 __all__ = ["PrivacyBudget", "PrivacyBudgetError", "PrivacySpend", "PrivacyWarning"]
 
 
@@ -29,6 +31,9 @@ class PrivacySpend:
         epsilon, delta: the release is (ε, δ)-private.
         rho: ρ of zero-concentrated privacy, Δ²/2σ² (for Laplace ε²/2).
         source: of the randomness, "opendp", "fast", or "insecure" (a seed: then nothing is private).
+        parts: how many releases of disjoint parts were added up (see `merge`). ε, δ and ρ are then the largest of the
+            parts', as the Δ of each is; `scale` is √Σ scale², that of noise with the variance of the sum (which is the
+            law itself for Gaussian noise, and not for Laplace's: a sum of those has shorter tails).
     """
 
     mechanism: str
@@ -39,6 +44,7 @@ class PrivacySpend:
     delta: float
     rho: float
     source: str
+    parts: int = 1
 
     @property
     def private(self) -> bool:
@@ -61,11 +67,9 @@ class PrivacyBudget:
         PrivacyBudgetError: from `charge`, and so from `fit`: what is left is less than what is asked for.
     """
 
-    def __init__(self, epsilon: float | int, delta: float | int = 0.0) -> None:
-        if not 0 < epsilon < math.inf:
-            raise ValueError(f"epsilon is {epsilon}: give a finite number above 0")
-        if not 0 <= delta < 1:
-            raise ValueError(f"delta is {delta}: give a number in [0, 1)")
+    def __init__(self, epsilon: Any, delta: Any = 0.0) -> None:
+        require_number("epsilon", epsilon, 0.0, "give a finite number above 0")
+        require_number("delta", delta, 0.0, "give a number in [0, 1)", high=1.0, closed=True)
         self.epsilon, self.delta = float(epsilon), float(delta)
         self._spends: list[PrivacySpend] = []
         self._lock, self._process = Lock(), os.getpid()
@@ -80,14 +84,14 @@ class PrivacyBudget:
         """(Σε, Σδ) of the releases so far."""
         return math.fsum(s.epsilon for s in self._spends), math.fsum(s.delta for s in self._spends)
 
-    def check(self, epsilon: float | int, delta: float | int = 0.0) -> None:
+    def check(self, epsilon: Any, delta: Any = 0.0) -> None:
         """Refuse a release that would exceed the budget; nothing is charged.
 
         Raises:
             PrivacyBudgetError: what is left is less than `epsilon` or `delta`.
         """
-        if not (epsilon >= 0 and delta >= 0):
-            raise ValueError(f"a release costs no less than nothing, got epsilon {epsilon} and delta {delta}")
+        if not (is_number(epsilon) and is_number(delta) and epsilon >= 0 and delta >= 0):
+            raise ValueError(f"a release costs no less than nothing, got epsilon {epsilon!r} and delta {delta!r}")
         if os.getpid() != self._process:
             raise PrivacyBudgetError(
                 "this budget was made in another process, whose releases it cannot see: fit in the process that made it"

@@ -21,6 +21,7 @@ __all__ = [
     "bin_index",
     "consistent_leaves",
     "distance_sums",
+    "distance_variance",
     "geometric_sums",
     "leaf_variance",
     "tree_counts",
@@ -109,6 +110,40 @@ def leaf_variance(weights: Float[ndarray, "q leaves"], root_known: bool) -> Floa
         variance += ((pairs[..., 0] - pairs[..., 1]) ** 2).sum(axis=1) / (2.0**k * (2.0**k - 1))
         sums = pairs.sum(axis=2)
     return variance if root_known else variance + sums[:, 0] ** 2 / (2.0**depth * (2.0 ** (depth + 1) - 1))
+
+
+def distance_variance(
+    y: Float[ndarray, "q"], low: float, high: float, depth: int, root_known: bool
+) -> Float[ndarray, "q"]:
+    """`leaf_variance` of the weights |g_i − y| in O(depth) a query.
+
+    Take it in bins: t = (y − low)/width, weights |i + ½ − t|. In a block of 2^k bins that lies on one side of y, each
+    weight of the far half is 2^{k−1} more than its partner in the near half, so the halves differ by 4^{k−1}, whatever
+    y is. Only the one block a level that y lies in differs by another number, and that is a difference of sums of
+    |i + ½ − u| in closed form, u being where y is in the block. So level k gives
+
+        width² [(m/2^k − 1) 4^{2(k−1)} + difference²]/(2^k (2^k − 1)),
+
+    and the root, where it is noisy, width² (Σ_i |i + ½ − t|)²/(m (2m − 1)).
+    """
+    leaves, width = 2**depth, (high - low) / 2**depth
+    t = (y - low) / width
+    inside = np.clip(t, 0.0, leaves)
+    variance = np.zeros(len(y))
+    for k in range(1, depth + 1):
+        size, half = 2.0**k, 2.0 ** (k - 1)
+        u = inside - size * np.minimum(np.floor(inside / size), leaves / size - 1)
+        difference = _sum_of_distances(0.0, half, u) - _sum_of_distances(half, size, u)
+        variance += ((leaves / size - 1) * half**4 + difference**2) / (size * (size - 1))
+    if not root_known:
+        variance += _sum_of_distances(0.0, float(leaves), t) ** 2 / (leaves * (2.0 * leaves - 1))
+    return width**2 * variance
+
+
+def _sum_of_distances(first: float, end: float, t: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
+    """Σ |i + ½ − t| for i = first, …, end − 1."""
+    below = np.clip(np.ceil(t - 0.5), first, end)
+    return t * (2 * below - first - end) + (first**2 + end**2) / 2 - below**2
 
 
 def _levels(nodes: Float[ndarray, "*trees nodes"]) -> list[Float[ndarray, "*trees _"]]:
