@@ -187,7 +187,7 @@ def table_from(name: str, header: str = "auto") -> data.Table:
         FileNotFoundError: no such file, or the set is not on this machine.
         ValueError: the file cannot be read as a table, or `name` is something else.
     """
-    if name.endswith((".csv", ".tsv", ".txt")):
+    if name.lower().endswith((".csv", ".tsv", ".txt")):
         return data.read_table(name, header)
     if name in data.names():
         bunch = data.load(name)
