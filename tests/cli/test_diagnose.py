@@ -317,6 +317,7 @@ def test_bad_tables_are_one_line_and_code_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not (folder / "normkit-report").exists()
 
 
 def test_help_lists_probes_and_remedies_and_where_the_report_goes(

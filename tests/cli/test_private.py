@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from normkit.estimators.private.exact import exact_distance_sums, exact_kernel_s
 
 RUN = CliRunner()
 RNG = np.random.default_rng(0)
+BOUNDS = ("--low", -1, "--high", 1)
 X, Y = RNG.uniform(-1, 1, (300, 3)), RNG.uniform(-1, 1, (7, 3))
 
 
@@ -69,11 +75,13 @@ def test_kernel_sums_by_file(folder: Path) -> None:
 
 def test_distances_by_file(folder: Path) -> None:
     release, out = folder / "release.safetensors", folder / "answers.csv"
-    bounds = ("--metric", "sqeuclidean", "--low", -1, "--high", 1)
-    call("build", folder / "private.csv", "--out", release, "--epsilon", 1e6, *bounds)
-    call("query", release, folder / "queries.csv", "--out", out)
-    found = np.asarray(_read(out)[1], dtype=float)[:, 0]
-    np.testing.assert_allclose(found, exact_distance_sums(X, Y, "sqeuclidean"), rtol=1e-3)
+    for metric in (("sqeuclidean",), ("lp", "--p", 3)):
+        build = ("--out", release, "--epsilon", 1e6, "--metric", *metric, *BOUNDS, "--force")
+        call("build", folder / "private.csv", *build)
+        call("query", release, folder / "queries.csv", "--out", out, "--force")
+        found = np.asarray(_read(out)[1], dtype=float)[:, 0]
+        exact = exact_distance_sums(X, Y, metric[0]) if metric[0] != "lp" else (abs(X[:, None] - Y) ** 3).sum((0, 2))
+        np.testing.assert_allclose(found, exact, rtol=1e-3)
 
 
 def test_classes_by_file(folder: Path) -> None:
@@ -106,13 +114,30 @@ def test_no_private_number_is_in_the_files(folder: Path) -> None:
     ("table", "options", "message"),
     [
         ("private.csv", ("--epsilon", 0), "epsilon is 0.0"),
-        ("private.csv", ("--epsilon", 1, "--metric", "l1"), "bounds is None"),
-        ("private.csv", ("--epsilon", 1, "--metric", "l1", "--kernel", "cauchy"), "leave --kernel and --label out"),
+        ("private.csv", ("--epsilon", 1, "--metric", "l1"), "--metric needs --low and --high"),
+        ("private.csv", ("--epsilon", 1, "--metric", "l1", "--kernel", "cauchy"), "--kernel is of kernels"),
+        (
+            "private.csv",
+            ("--epsilon", 1, "--metric", "l1", "--features", 9, "--bandwidth", 2),
+            "--bandwidth, --features is",
+        ),
+        (
+            "private.csv",
+            ("--epsilon", 1, "--metric", "l1", *BOUNDS, "--projections", 9),
+            "of --metric l2, and the metric",
+        ),
+        ("private.csv", ("--epsilon", 1, "--metric", "lp", *BOUNDS), "p is None: .* the power"),
+        ("private.csv", ("--epsilon", 1, "--p", 2), "--low, --high and --p are of distances"),
+        ("private.csv", ("--epsilon", 1, "--metric", "l1", "--low", 0), "give both"),
         ("private.csv", ("--epsilon", 1, "--kernel", "inner"), "--kernel inner is for classes"),
         ("private.csv", ("--epsilon", 1, "--low", 0, "--high", 1), "add --metric"),
         ("labelled.csv", ("--epsilon", 1, "--label", "kind"), "needs --classes"),
         ("labelled.csv", ("--epsilon", 1, "--label", "sort", "--classes", "high,low"), "has no column sort"),
-        ("labelled.csv", ("--epsilon", 1), r"line 2, column 2 \(kind\): the cell is no number"),
+        (
+            "labelled.csv",
+            ("--epsilon", 1),
+            r"line 2, column 2 \(kind\): the cell is no number; write one, or leave the column out",
+        ),
         ("short.csv", ("--epsilon", 1), "line 3: 2 cells separated by commas, and the header has 3"),
         ("empty.csv", ("--epsilon", 1), "is empty"),
         ("header.csv", ("--epsilon", 1), "has a header and no rows"),
@@ -212,6 +237,50 @@ def test_files_that_are_there_are_kept(folder: Path) -> None:
         call("query", release, folder / "queries.csv", "--out", folder / "private.csv")
     with pytest.raises(FileNotFoundError, match=r"nothing\.csv: no such file"):
         call("query", release, folder / "nothing.csv", "--out", folder / "answers.csv")
+
+
+def test_a_large_delta_is_warned_of(folder: Path) -> None:
+    build = ["build", str(folder / "private.csv"), "--epsilon", "1e3", "--force", "--out", str(folder / "r.st")]
+    said = " ".join(RUN.invoke(app, [*build, "--delta", "0.01"]).output.split())
+    assert "warning: δ is 0.01 for about 300 rows" in said
+    assert "warning" not in RUN.invoke(app, [*build, "--delta", "1e-6"]).output
+
+
+def test_without_opendp_the_way_to_get_it_is_named_and_nothing_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opendp", None)
+    monkeypatch.setitem(sys.modules, "opendp.prelude", None)
+    with pytest.raises(ImportError, match=r'pip install "normkit\[private\]"'):
+        call("build", folder / "private.csv", "--out", folder / "r.st", "--epsilon", 1)
+    assert not [path for path in folder.iterdir() if "r.st" in path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and pipes with names are POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_killed_run_leaves_nothing(folder: Path, number: int, code: int) -> None:
+    call("build", folder / "private.csv", "--out", folder / "r.st", "--epsilon", 1)
+    os.mkfifo(folder / "pipe")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "normkit", "private", "query", "r.st", "pipe", "--out", "a.csv"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))},
+        # a child of a background job may inherit an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with (folder / "pipe").open("w") as pipe:  # opens when the command reads
+        pipe.write("a,b,c\n" + "1,2,3\n" * 200)
+        pipe.flush()
+        until = time.monotonic() + 60
+        while not list(folder.glob(".a.csv*")):  # it has begun to write and waits for more
+            assert time.monotonic() < until
+            assert started.poll() is None
+            time.sleep(0.05)
+        started.send_signal(number)
+        started.communicate(timeout=60)
+    assert started.returncode == code
+    assert not [path for path in folder.iterdir() if "a.csv" in path.name]
 
 
 def test_what_people_read(folder: Path) -> None:

@@ -44,7 +44,7 @@ suite = Growth(
     op="normalized_logistic_regression",
     public=_normalized,
     inputs=_inputs,
-    sizes=(10_000, 100_000, 1_000_000),
+    sizes=(20_000, 200_000, 1_000_000),
     quick_size=50,
     peers=(Peer("plain descent", _plain, same=False),),
     most_time_exponent=1.1,

@@ -18,7 +18,8 @@ __all__ = ["Header", "data_from", "load_weights", "model_from", "table_from", "u
 Header = Annotated[
     str,
     typer.Option(
-        metavar="auto|yes|no", help="Whether the table's first line names its columns; auto asks where it cannot tell."
+        metavar="auto|yes|no",
+        help="Whether the table's first line names its columns; auto refuses where it cannot tell.",
     ),
 ]
 
@@ -186,7 +187,7 @@ def table_from(name: str, header: str = "auto") -> data.Table:
         FileNotFoundError: no such file, or the set is not on this machine.
         ValueError: the file cannot be read as a table, or `name` is something else.
     """
-    if name.endswith((".csv", ".tsv", ".txt")):
+    if name.lower().endswith((".csv", ".tsv", ".txt")):
         return data.read_table(name, header)
     if name in data.names():
         bunch = data.load(name)

@@ -3,16 +3,19 @@
 A command is a module `cli/<name>.py` with a function `command` (or a typer app `app` for a group of commands). Its
 module is imported only when it is called or when help is asked for, so `normkit list` pays for nothing else.
 
-Exit codes: 0 done, 2 bad input, 130 interrupted, and what a command says of its own (3: `--fail-on`; 1: `--strict`,
-`--against`).
+Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated, and what a command says of its own (3: `--fail-on`;
+1: `--strict`, `--against`).
 """
 
 import json
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, Never
 
 import typer
@@ -152,8 +155,15 @@ def _fail(error: BaseException, code: int) -> Never:
     sys.exit(code)
 
 
+def _terminated(number: int, frame: FrameType | None) -> Never:
+    """End as on an exception, so that what was half-written is removed."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; every error is one line on stderr (`--debug` adds the traceback)."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     if "" not in sys.path:
         sys.path.insert(0, "")  # the reader's own package.module:name, as `python -m` finds it
     try:

@@ -2,6 +2,8 @@
 
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,26 +69,27 @@ def command(
         return
     _check(fail_on, remedy, train_steps, treat)
     own = bool(model or hf or checkpoint)
-    target = _target(out, may_replace=force or not own, treat=treat)
-    if not own:
-        if loss is not None or forward is not None:
-            raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
-        if data is not None:
-            diagnosis, treatment = _table(data, header, treat, probes, seed), None
+    with _no_empty_folder(out):
+        target = _target(out, may_replace=force or not own, treat=treat)
+        if not own:
+            if loss is not None or forward is not None:
+                raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
+            if data is not None:
+                diagnosis, treatment = _table(data, header, treat, probes, seed), None
+            else:
+                diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
         else:
-            diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
-    else:
-        diagnosis, treatment = _own(
-            {"model": model, "checkpoint": checkpoint, "hf": hf},
-            data,
-            data_from(data, batch_size=batch_size, seed=seed),
-            {"loss": _function(loss), "forward": _function(forward), "max_batches": max_batches, "seed": seed},
-            probes,
-            (remedy, train_steps) if treat else None,
-        )
-    if probes is not None and not diagnosis.findings:
-        raise ValueError(_none_ran(diagnosis))
-    written = _write(target, diagnosis, treatment)
+            diagnosis, treatment = _own(
+                {"model": model, "checkpoint": checkpoint, "hf": hf},
+                data,
+                data_from(data, batch_size=batch_size, seed=seed),
+                {"loss": _function(loss), "forward": _function(forward), "max_batches": max_batches, "seed": seed},
+                probes,
+                (remedy, train_steps) if treat else None,
+            )
+        if probes is not None and not diagnosis.findings:
+            raise ValueError(_none_ran(diagnosis))
+        written = _write(target, diagnosis, treatment)
     payload = {**diagnosis.to_dict(), "treatment": treatment and treatment.to_dict(), "report": str(written)}
     emit(
         payload,
@@ -97,6 +100,19 @@ def command(
     )
     if fail_on and _reached(diagnosis, treatment, fail_on):
         raise typer.Exit(3)
+
+
+@contextmanager
+def _no_empty_folder(out: Path) -> Iterator[None]:
+    """Where nothing comes of it, the folder that was made to be sure that it can be written goes again."""
+    there = out.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):  # it holds something, or was never made
+                out.rmdir()
+        raise
 
 
 def _check(fail_on: str | None, remedy: str | None, train_steps: int, treat: bool) -> None:

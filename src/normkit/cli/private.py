@@ -14,6 +14,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     help="Similarities to private rows: release one noisy structure, then query it without limit.",
@@ -37,11 +38,23 @@ def build(
         ),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Sum of distances instead: l1, l2, sqeuclidean; needs --low and --high.")
+        str | None, typer.Option(help="Sum of distances instead: l1, l2, sqeuclidean, lp; needs --low and --high.")
     ] = None,
-    bandwidth: Annotated[float, typer.Option(help="Of the kernel, in the unit of the table.")] = 1.0,
-    features: Annotated[int, typer.Option(min=1, help="Frequencies of the kernel: at most n ε.")] = 512,
-    projections: Annotated[int, typer.Option(min=0, help="Project rows to so many dimensions first; 0 does not.")] = 0,
+    p: Annotated[float | None, typer.Option(help="The power, for --metric lp.")] = None,
+    bandwidth: Annotated[
+        float | None, typer.Option(help="Of the kernel, in the unit of the table [default: 1].")
+    ] = None,
+    features: Annotated[
+        int | None, typer.Option(min=1, help="Frequencies of the kernel: at most n ε [default: 512].")
+    ] = None,
+    projections: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Kernels: project rows to so many dimensions first [default: none]. --metric l2: directions "
+            "[default: 64].",
+        ),
+    ] = None,
     low: Annotated[float | None, typer.Option(help="Public lower bound of every column, for distances.")] = None,
     high: Annotated[float | None, typer.Option(help="Public upper bound of every column, for distances.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of class labels: a classifier is released.")] = None,
@@ -52,7 +65,9 @@ def build(
     noise: Annotated[
         str, typer.Option(help="opendp (exact samplers), or fast (its error is counted in delta).")
     ] = "opendp",
-    seed: Annotated[int, typer.Option(help="Seed of the public frequencies; the noise is never seeded.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the public frequencies; the noise is never seeded.")
+    ] = 0,
     header: Header = "auto",
     force: Force = False,
     json: Json = False,
@@ -63,8 +78,8 @@ def build(
     from normkit.estimators.private.tables import build_release
 
     budget = {"epsilon": epsilon, "delta": delta, "neighbours": neighbours, "noise": noise}
-    if metric is None and not (low is None and high is None):
-        raise ValueError("--low and --high bound the columns of a distance: add --metric, or leave them out")
+    if (low is None) is not (high is None):
+        raise ValueError("--low and --high bound the columns of a distance: give both")
     bounds = None if low is None or high is None else (low, high)
     with progress("releasing"):
         done = build_release(
@@ -73,9 +88,10 @@ def build(
             header=header,
             kernel=kernel,
             metric=metric,
+            p=p,
             bandwidth=bandwidth,
             features=features,
-            projections=projections or None,
+            projections=projections,
             bounds=bounds,
             label=label,
             classes=None if classes is None else [name.strip() for name in classes.split(",")],
@@ -115,12 +131,20 @@ def query(
     emit(done, json=json, seconds=time.perf_counter() - start, human=lambda console: _say_answered(console, done))
 
 
+_LARGE = 0.1  # δ times the number of rows, from which on a release is warned of
+
+
 def _say_built(console: Console, done: dict[str, Any]) -> None:
     spend = done["spend"]
     console.print(
         f"{done['kind']}: released {done['numbers']} numbers with {spend['mechanism']} noise of scale "
         f"{spend['scale']:.4g}; spent ε = {spend['epsilon']:g}, δ = {spend['delta']:g} ({spend['relation']})"
     )
+    if done["rows"] and spend["delta"] * done["rows"] > _LARGE:
+        console.print(
+            f"warning: δ is {spend['delta']:g} for about {done['rows']:.0f} rows; it must be far below 1 over their "
+            "number, or whole rows may be told"
+        )
     console.print("The rows can be forgotten; a second build of the same rows adds to what is spent.")
     console.print(f"written: {done['written']}", soft_wrap=True)
 

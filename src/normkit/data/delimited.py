@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, fault, number
+from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, fault, is_a_line_of_cells, number
 
 __all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells"]
 
@@ -69,8 +69,9 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
-        ValueError: the file is empty or no text; "auto" cannot tell what the first line is (numbers that count up, as
-            pandas names columns, or names and numbers mixed); a column has no name, or two have one.
+        ValueError: the file is empty or no text, or another character separates cells; "auto" cannot tell what the
+            first line is (numbers that count up, as pandas names columns, or names and numbers mixed); a column has no
+            name, or two have one.
     """
     if header not in HEADERS:
         raise ValueError(f"header is {header!r}: choose one of {', '.join(HEADERS)}")
@@ -87,6 +88,10 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
     if first is None:
         raise ValueError(f"{file} is empty: a line of numbers for each row is wanted")
     cells = Cells(str(file), None, len(first[1]), iter(()), separator, _decimal_mark(sample, separator))
+    if cells.width == 1 and is_a_line_of_cells(sample[-1]):
+        raise ValueError(
+            f"{file}: cells are separated by spaces or another character; separate them by commas, semicolons or tabs"
+        )
     if _is_header(first[1], header, cells, row_names):
         cells.names = [cell.strip() for cell in first[1]]
         _check_names(cells, row_names)

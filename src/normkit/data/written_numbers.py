@@ -5,7 +5,7 @@ What is said never shows the cell: the table may be private.
 
 import re
 
-__all__ = ["DECIMAL_COMMA", "MISSING", "THOUSANDS", "fault", "looks_like_a_number", "number"]
+__all__ = ["DECIMAL_COMMA", "MISSING", "THOUSANDS", "fault", "is_a_line_of_cells", "looks_like_a_number", "number"]
 
 MISSING = frozenset({"", "na", "nan", "null", "none"})
 """How a missing value is written, in lower case."""
@@ -36,12 +36,21 @@ def fault(cell: str, decimal: str = ".") -> str:
         return "the cell is empty (or NA), and a number is wanted in every one; fill it in, or leave the row out"
     if number(cell, decimal) is not None:
         return "the number is infinite; write a finite one, or leave the row out"
-    return next((said for looks, said in _FAULTS if looks(cell, decimal)), "the cell is no number")
+    return next(
+        (said for looks, said in _FAULTS if looks(cell, decimal)),
+        "the cell is no number; write one, or leave the column out",
+    )
 
 
 def _is_several(cell: str, decimal: str) -> bool:
     parts = _BETWEEN.split(cell)
     return len(parts) > 1 and all(number(part, decimal) is not None for part in parts)
+
+
+def is_a_line_of_cells(cell: str, decimal: str = ".") -> bool:
+    """Whether a cell is several, most of them numbers, between which stand spaces, bars or colons."""
+    parts = _BETWEEN.split(cell.strip())
+    return len(parts) > 1 and 2 * sum(number(part, decimal) is not None for part in parts) > len(parts)
 
 
 _FAULTS = (

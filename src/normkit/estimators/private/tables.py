@@ -28,8 +28,9 @@ def build_release(
     header: str = "auto",
     kernel: str | None = None,
     metric: str | None = None,
-    bandwidth: Any = 1.0,
-    features: int = 512,
+    p: float | None = None,
+    bandwidth: float | None = None,
+    features: int | None = None,
     projections: int | None = None,
     bounds: Any = None,
     label: str | None = None,
@@ -47,8 +48,15 @@ def build_release(
         ValueError: a cell that is no number (named by line and column), a first line that could be names or a row
             (`header` "yes" or "no" says which), or options that do not go together.
     """
-    if metric is not None and (kernel is not None or label is not None):
-        raise ValueError("--metric releases sums of distances: leave --kernel and --label out, or leave --metric out")
+    if metric is not None:
+        _check_metric(
+            metric,
+            bounds,
+            projections,
+            {"kernel": kernel, "label": label, "bandwidth": bandwidth, "features": features},
+        )
+    elif bounds is not None or p is not None:
+        raise ValueError("--low, --high and --p are of distances: add --metric, or leave them out")
     if label is not None and not classes:
         raise ValueError(f"--label {label} needs --classes, all labels that could occur: whether one does is private")
     if label is None and classes:
@@ -57,18 +65,19 @@ def build_release(
         raise ValueError("--kernel inner is for classes: give --label and --classes")
     _check_free(out, force)
     with atomic(out) as temporary:  # a folder that cannot be written is found before anything is spent
-        kernels = {"bandwidth": bandwidth, "n_features": features, "n_projections": projections, "random_state": seed}
+        given = {"bandwidth": bandwidth, "n_features": features, "n_projections": projections}
+        options = {name: value for name, value in given.items() if value is not None} | {"random_state": seed}
         cells = read_cells(table, header)
         at = None if label is None else _column(cells, label)
         rows, labels = _rows(cells, at)
         if metric is not None:
-            fitted: Any = PrivateDistance(metric, bounds=bounds, random_state=seed, **budget).fit(rows)
+            fitted: Any = PrivateDistance(metric, p, bounds=bounds, **options, **budget).fit(rows)
         elif at is not None:
             _check_labels(labels, classes or [], cells.source, label)
-            classifier = PrivateSimilarityClassifier(kernel or "gaussian", classes=classes, **kernels, **budget)
+            classifier = PrivateSimilarityClassifier(kernel or "gaussian", classes=classes, **options, **budget)
             fitted = classifier.fit(rows, [name for _, name in labels])
         else:
-            fitted = PrivateKernelDensity(kernel or "gaussian", **kernels, **budget).fit(rows)
+            fitted = PrivateKernelDensity(kernel or "gaussian", **options, **budget).fit(rows)
         if cells.names is not None:
             fitted.feature_names_in_ = np.asarray([n for i, n in enumerate(cells.names) if i != at], dtype=object)
         fitted.save(temporary)
@@ -80,6 +89,7 @@ def build_release(
         "columns": fitted.n_features_in_,
         "names": cells.names is not None,
         "spend": fitted.spend_.to_dict(),
+        "rows": getattr(fitted, "count_", None),
         "written": str(out),
     }
 
@@ -135,6 +145,18 @@ def answer_queries(
         "left_out": left_out,
         "written": str(out),
     }
+
+
+def _check_metric(metric: str, bounds: Any, projections: int | None, of_kernels: dict[str, Any]) -> None:
+    if given := [f"--{name}" for name, value in of_kernels.items() if value is not None]:
+        raise ValueError(f"--metric releases sums of distances, and {', '.join(given)} is of kernels: leave one out")
+    if projections is not None and metric != "l2":
+        raise ValueError(f"--projections is of kernels and of --metric l2, and the metric is {metric}: leave it out")
+    if bounds is None:
+        raise ValueError(
+            "--metric needs --low and --high, bounds of every column that are known without the table: bounds taken "
+            "from private rows would tell their extremes"
+        )
 
 
 def _check_free(out: str | os.PathLike[str], force: bool) -> None:
