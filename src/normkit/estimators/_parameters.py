@@ -17,7 +17,9 @@ __all__ = [
     "check_choice",
     "check_device",
     "check_flag",
+    "check_number",
     "check_seed",
+    "check_whole",
     "is_number",
     "is_whole",
 ]
@@ -46,6 +48,19 @@ def check_flag(name: str, value: Any) -> None:
     check(name, value, _is_flag(value), "True or False")
 
 
+def check_number(
+    name: str, value: Any, low: float, wanted: str, *, high: float = math.inf, closed: bool = False
+) -> None:
+    """A finite number with low < value < high, or low ≤ value where `closed`."""
+    inside = is_number(value) and (low < value or (closed and low == value)) and value < high
+    check(name, value, inside, wanted)
+
+
+def check_whole(name: str, value: Any, least: int, wanted: str, *, most: int | None = None) -> None:
+    """A whole number of `least` or more, and of `most` or less."""
+    check(name, value, is_whole(value, least) and (most is None or value <= most), wanted)
+
+
 def check_seed(value: Any, name: str = "random_state") -> None:
     """What `sklearn.utils.check_random_state` takes."""
     seeded = is_whole(value, 0) and value < _SEEDS
@@ -72,8 +87,13 @@ def check_device(value: Any) -> torch.device:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """A finite real number."""
-    return not _is_flag(value) and isinstance(value, Real) and math.isfinite(float(value))
+    """A finite real number that float64 can hold."""
+    if _is_flag(value) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def is_whole(value: Any, least: int = 1) -> TypeGuard[int]:

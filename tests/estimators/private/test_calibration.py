@@ -75,9 +75,9 @@ def test_sigma_beyond_all_numbers_is_infinite() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0.0, 1e-5), "epsilon is 0.0: give a number above 0"),
+        ((0.0, 1e-5), "epsilon is 0.0: it must be a finite number above 0"),
         ((math.nan, 1e-5), "epsilon is nan"),
-        ((1.0, 0.0), "delta is 0.0: give a number above 0 and below 1"),
+        ((1.0, 0.0), "delta is 0.0: it must be a number above 0 and below 1"),
         ((1.0, 1.0), "delta is 1.0"),
         ((1.0, 1e-5, -1.0), "sensitivity is -1.0"),
     ],

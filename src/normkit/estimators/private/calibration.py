@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
 
-from normkit.estimators.private.arguments import require_number
+from normkit.estimators._parameters import check_number
 
 __all__ = ["concentrated_sigma", "gaussian_delta", "gaussian_sigma", "rounding_delta"]
 
@@ -49,9 +49,9 @@ def gaussian_sigma(epsilon: Any, delta: Any, sensitivity: Any = 1.0) -> float:
 
     Source: Balle and Wang 2018, arXiv:1805.06530, theorem 8; used in Backurs et al. 2024, arXiv:2403.08917.
     """
-    require_number("epsilon", epsilon, 0.0, "give a number above 0 and below inf")
-    require_number("delta", delta, 0.0, "give a number above 0 and below 1", high=1.0)
-    require_number("sensitivity", sensitivity, 0.0, "give a number above 0 and below inf")
+    check_number("epsilon", epsilon, 0.0, "a finite number above 0")
+    check_number("delta", delta, 0.0, "a number above 0 and below 1", high=1.0)
+    check_number("sensitivity", sensitivity, 0.0, "a finite number above 0")
     return _ratio(float(epsilon), float(delta)) * float(sensitivity)
 
 

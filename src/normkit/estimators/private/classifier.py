@@ -14,6 +14,7 @@ from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from normkit.estimators._parameters import check_choice
 from normkit.estimators.private.bounds import into_ball
 from normkit.estimators.private.density import check_kernel_parameters
 from normkit.estimators.private.features import (
@@ -119,11 +120,9 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def fit(self, X: Any, y: Any) -> "PrivateSimilarityClassifier":
         """Release the noisy sums of each class's rows and forget them; X has shape (n, d), dense or CSR, y (n,)."""
         self._check_budget()
-        check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
-        if self.similarity not in ("inner", *KERNELS):
-            raise ValueError(f"similarity is {self.similarity!r}: choose one of inner, {', '.join(KERNELS)}")
-        if self.weighting not in ("sum", "mean"):
-            raise ValueError(f"weighting is {self.weighting!r}: choose sum or mean")
+        check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections, self.device)
+        check_choice("similarity", self.similarity, ("inner", *KERNELS))
+        check_choice("weighting", self.weighting, ("sum", "mean"))
         self.similarity_ = self.similarity
         self.bandwidth_ = None if self.similarity == "inner" else float(self.bandwidth)
         if self.classes is not None:

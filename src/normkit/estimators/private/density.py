@@ -10,9 +10,10 @@ from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from normkit.estimators.private.arguments import require_number, require_whole
+from normkit.estimators._parameters import check_choice, check_device, check_number, check_whole
 from normkit.estimators.private.features import (
     FRACTION_BITS,
+    KERNELS,
     draw_frequencies,
     draw_projection,
     feature_sums,
@@ -27,12 +28,13 @@ _COUNT_WEIGHT = {"laplace": 0.05, "gaussian": 1 / 3}
 """How heavily the count stands beside the features: it costs them 5 % more noise in either norm."""
 
 
-def check_kernel_parameters(bandwidth: Any, n_features: Any, n_projections: Any) -> None:
-    """ValueError where the bandwidth or a number of features makes no sense."""
-    require_number("bandwidth", bandwidth, 0.0, "give a finite number above 0")
-    require_whole("n_features", n_features, 1, "give a whole number of 1 or more")
+def check_kernel_parameters(bandwidth: Any, n_features: Any, n_projections: Any, device: Any) -> None:
+    """ValueError where the bandwidth, a number of features or the device makes no sense."""
+    check_number("bandwidth", bandwidth, 0.0, "a finite number above 0")
+    check_whole("n_features", n_features, 1, "a whole number of 1 or more")
     if n_projections is not None:
-        require_whole("n_projections", n_projections, 1, "give None, or a whole number of 1 or more")
+        check_whole("n_projections", n_projections, 1, "None, or a whole number of 1 or more")
+    check_device(device)
 
 
 class PrivateKernelDensity(DensityMixin, PrivateEstimator):
@@ -119,7 +121,8 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
     def fit(self, X: Any, y: Any = None) -> "PrivateKernelDensity":
         """Release the noisy sums of the rows X, shape (n, d), dense or CSR, and forget them."""
         self._check_budget()
-        check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections)
+        check_choice("kernel", self.kernel, KERNELS)
+        check_kernel_parameters(self.bandwidth, self.n_features, self.n_projections, self.device)
         plan = self._plan(self._sensitivity())
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64)
         self.kernel_, self.bandwidth_ = self.kernel, float(self.bandwidth)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from normkit.estimators.private.arguments import require_number, require_whole
+from normkit.estimators._parameters import check, check_choice, check_number, check_whole
 from normkit.estimators.private.bounds import require_bounds
 
 __all__ = ["check_query", "check_structure"]
@@ -12,26 +12,26 @@ _SMALLEST_ALPHA = 1e-3  # log(2^20)/α shells are some 14 000; with α in the ro
 
 def check_structure(metric: Any, p: Any, bounds: Any, depth: Any, n_projections: Any) -> None:
     """ValueError where what is to be released makes no sense."""
-    if metric not in ("l1", "l2", "sqeuclidean", "lp"):
-        raise ValueError(f"metric is {metric!r}: choose one of l1, l2, sqeuclidean, lp")
+    check_choice("metric", metric, ("l1", "l2", "sqeuclidean", "lp"))
     if metric == "lp":
-        require_number("p", p, 0.0, "metric 'lp' needs the power, a finite number above 0")
+        check_number("p", p, 0.0, "the power for metric 'lp', a finite number above 0")
+    else:
+        check("p", p, p is None, f"None where metric is {metric!r}: only 'lp' has a power")
     if depth is not None:
-        require_whole("depth", depth, 1, "give None, or a whole number from 1 to 20", high=20)
-    require_whole("n_projections", n_projections, 1, "give a whole number of 1 or more")
+        check_whole("depth", depth, 1, "None, or a whole number from 1 to 20", most=20)
+    check_whole("n_projections", n_projections, 1, "a whole number of 1 or more")
     require_bounds(bounds)
 
 
 def check_query(metric: str, query: Any, alpha: Any) -> None:
     """ValueError where sums of this metric cannot be asked for in this way."""
-    if query not in ("consistent", "geometric"):
-        raise ValueError(f"query is {query!r}: choose consistent or geometric")
+    check_choice("query", query, ("consistent", "geometric"))
     if query == "geometric" and metric != "l1":
         raise ValueError(f"query 'geometric' is for metric 'l1', and metric is {metric!r}: choose consistent")
-    require_number(
+    check_number(
         "alpha",
         alpha,
         _SMALLEST_ALPHA,
-        f"give a number from {_SMALLEST_ALPHA:g} on, below which the shells of a query are too many",
+        f"a number from {_SMALLEST_ALPHA:g} on, below which the shells of a query are too many",
         closed=True,
     )

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.distance import cdist
 
+from normkit.estimators._parameters import check_choice
 from normkit.estimators.private.features import KERNELS
 
 __all__ = ["exact_distance_sums", "exact_kernel_sums"]
@@ -34,8 +35,7 @@ def exact_kernel_sums(
     Raises:
         ValueError: the kernel is none of `KERNELS`.
     """
-    if kernel not in _OF_DISTANCE:
-        raise ValueError(f"kernel is {kernel!r}: choose one of {', '.join(KERNELS)}")
+    check_choice("kernel", kernel, KERNELS)
     metric, function = _OF_DISTANCE[kernel]
     return _sums(X / bandwidth, Y / bandwidth, metric, function)
 
@@ -53,8 +53,7 @@ def exact_distance_sums(
             raise ValueError("metric 'lp' needs p, the power of each coordinate's difference")
         return _sums(X, Y, "minkowski", lambda h: h**p, p=p)
     names = {"l1": "cityblock", "l2": "euclidean", "sqeuclidean": "sqeuclidean"}
-    if metric not in names:
-        raise ValueError(f"metric is {metric!r}: choose one of l1, l2, sqeuclidean, lp")
+    check_choice("metric", metric, (*names, "lp"))
     return _sums(X, Y, names[metric], lambda h: h)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array, csr_matrix
 
+from normkit.estimators._parameters import check_choice
 from normkit.estimators.private.rows import row_blocks
 
 __all__ = [
@@ -47,8 +48,7 @@ def draw_frequencies(
     Raises:
         ValueError: the kernel is none of `KERNELS`, or frequencies at this bandwidth are beyond float64.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel is {kernel!r}: choose one of {', '.join(KERNELS)}")
+    check_choice("kernel", kernel, KERNELS)
     with np.errstate(over="ignore"):
         frequencies = _unit_frequencies(kernel, (n_dims, n_features), rng) / bandwidth
     if not np.all(np.isfinite(frequencies)):

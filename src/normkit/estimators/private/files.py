@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from normkit.estimators.private.arguments import require_whole
+from normkit.estimators._parameters import check_whole
 from normkit.estimators.private.classifier import PrivateSimilarityClassifier
 from normkit.estimators.private.density import PrivateKernelDensity
 from normkit.estimators.private.distance import PrivateDistance
@@ -69,7 +69,7 @@ def load_private(path: str | os.PathLike[str]) -> Any:
             described = json.loads((opened.metadata() or {})["normkit.private"])
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
         version = described["format"]
-        require_whole("format", version, 1, "a number is wanted")
+        check_whole("format", version, 1, "a number")
         if version <= _FORMAT:
             return _rebuilt(described, arrays)
     except _DAMAGE as error:

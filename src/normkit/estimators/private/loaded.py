@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from normkit.estimators.private.arguments import require_number, require_shape, require_whole
+from normkit.estimators._parameters import check_choice, check_number, check_whole
 from normkit.estimators.private.distance_options import check_query, check_structure
 from normkit.estimators.private.features import KERNELS
 from normkit.estimators.private.release import MECHANISMS, RELATIONS, SOURCES
@@ -25,15 +25,14 @@ _PARTS_OF = {
 
 def check_release(loaded: Any) -> None:
     """Of any kind: the spend, the noise and the names of columns."""
-    require_whole("n_features_in", loaded.n_features_in_, 1, "a number of columns is wanted")
-    require_number("noise_variance", loaded.noise_variance_, 0.0, "a number is wanted", closed=True)
+    check_whole("n_features_in", loaded.n_features_in_, 1, "a number of columns")
+    check_number("noise_variance", loaded.noise_variance_, 0.0, "a number", closed=True)
     spend = loaded.spend_
     for name in ("sensitivity", "scale", "epsilon", "delta", "rho"):
-        require_number(name, getattr(spend, name), 0.0, "a number is wanted", closed=True)
-    require_whole("parts", spend.parts, 1, "a number of parts is wanted")
+        check_number(name, getattr(spend, name), 0.0, "a number", closed=True)
+    check_whole("parts", spend.parts, 1, "a number of parts")
     for name, choices in (("mechanism", MECHANISMS), ("relation", RELATIONS), ("source", (*SOURCES, "insecure"))):
-        if getattr(spend, name) not in choices:
-            raise ValueError(f"{name} is {getattr(spend, name)!r}, and is one of {', '.join(choices)}")
+        check_choice(name, getattr(spend, name), choices)
     names = getattr(loaded, "feature_names_in_", None)
     if names is not None and (names.shape != (loaded.n_features_in_,) or not all(type(n) is str for n in names)):
         raise ValueError(f"names of {loaded.n_features_in_} columns are wanted")
@@ -41,29 +40,27 @@ def check_release(loaded: Any) -> None:
 
 def check_density(loaded: Any) -> None:
     """Of a kernel density: frequencies, sums and the count."""
-    if loaded.kernel_ not in KERNELS:
-        raise ValueError(f"kernel is {loaded.kernel_!r}, and is one of {', '.join(KERNELS)}")
-    require_number("bandwidth", loaded.bandwidth_, 0.0, "a number above 0 is wanted")
+    check_choice("kernel", loaded.kernel_, KERNELS)
+    check_number("bandwidth", loaded.bandwidth_, 0.0, "a number above 0")
     count = _check_frequencies(loaded.frequencies_, loaded.projection_, loaded.n_features_in_)
-    require_shape("sums", loaded.sums_, (1, 2 * count))
-    require_number("count", loaded.count_, -math.inf, "a number is wanted")
+    _check_shape("sums", loaded.sums_, (1, 2 * count))
+    check_number("count", loaded.count_, -math.inf, "a number")
 
 
 def check_classifier(loaded: Any) -> None:
     """Of a classifier: labels, frequencies, sums and counts."""
-    if loaded.similarity_ not in ("inner", *KERNELS):
-        raise ValueError(f"similarity is {loaded.similarity_!r}, and is one of inner, {', '.join(KERNELS)}")
+    check_choice("similarity", loaded.similarity_, ("inner", *KERNELS))
     if not isinstance(loaded.classes_, np.ndarray) or loaded.classes_.ndim != 1 or len(np.unique(loaded.classes_)) < 2:
         raise ValueError(f"classes is {loaded.classes_!r}, and is a list of two labels or more")
     size = loaded.n_features_in_
     if loaded.similarity_ != "inner":
-        require_number("bandwidth", loaded.bandwidth_, 0.0, "a number above 0 is wanted")
+        check_number("bandwidth", loaded.bandwidth_, 0.0, "a number above 0")
         size = 2 * _check_frequencies(loaded.frequencies_, loaded.projection_, size)
     elif any(part is not None for part in (loaded.frequencies_, loaded.projection_, loaded.bandwidth_)):
         raise ValueError("similarity is 'inner', and there are frequencies or a bandwidth")
-    require_shape("sums", loaded.sums_, (len(loaded.classes_), size))
+    _check_shape("sums", loaded.sums_, (len(loaded.classes_), size))
     if loaded.counts_ is not None:
-        require_shape("counts", loaded.counts_, (len(loaded.classes_),))
+        _check_shape("counts", loaded.counts_, (len(loaded.classes_),))
 
 
 def check_distance(loaded: Any) -> None:
@@ -75,22 +72,22 @@ def check_distance(loaded: Any) -> None:
         raise ValueError(f"metric is {loaded.metric_!r}, and there are {', '.join(sorted(there))}")
     if loaded.metric_ != "lp" and loaded.p_ is not None:
         raise ValueError(f"metric is {loaded.metric_!r}, and there is a power p")
-    require_number("count", loaded.count_, -math.inf, "a number is wanted")
+    check_number("count", loaded.count_, -math.inf, "a number")
     dims = trees = loaded.n_features_in_
     if loaded.metric_ in ("l2", "sqeuclidean"):
-        require_shape("center", loaded.center_, (dims,))
-        require_number("radius", loaded.radius_, 0.0, "a number above 0 is wanted")
+        _check_shape("center", loaded.center_, (dims,))
+        check_number("radius", loaded.radius_, 0.0, "a number above 0")
     if loaded.metric_ == "sqeuclidean":
-        require_shape("moments", loaded.moments_, (dims + 2,))
+        _check_shape("moments", loaded.moments_, (dims + 2,))
         return
     if loaded.metric_ == "l2":
         trees = int(np.shape(loaded.directions_)[-1])
-        require_shape("directions", loaded.directions_, (dims, trees))
-    require_shape("ranges", loaded.ranges_, (trees, 2))
+        _check_shape("directions", loaded.directions_, (dims, trees))
+    _check_shape("ranges", loaded.ranges_, (trees, 2))
     if not np.all(loaded.ranges_[:, 0] < loaded.ranges_[:, 1]):
         raise ValueError("ranges is not low < high in each tree")
     nodes = int(np.shape(loaded.nodes_)[-1])
-    require_shape("nodes", loaded.nodes_, (trees, nodes))
+    _check_shape("nodes", loaded.nodes_, (trees, nodes))
     if nodes < 3 or nodes & (nodes + 1):
         raise ValueError(f"nodes are {nodes} a tree, and no number of nodes that a binary tree has")
 
@@ -98,7 +95,18 @@ def check_distance(loaded: Any) -> None:
 def _check_frequencies(frequencies: Any, projection: Any, dims: int) -> int:
     """The number of frequencies; ValueError where they do not fit rows of `dims` columns."""
     if projection is not None:
-        require_shape("projection", projection, (dims, np.shape(projection)[-1]))
+        _check_shape("projection", projection, (dims, np.shape(projection)[-1]))
         dims = projection.shape[1]
-    require_shape("frequencies", frequencies, (dims, np.shape(frequencies)[-1]))
+    _check_shape("frequencies", frequencies, (dims, np.shape(frequencies)[-1]))
     return int(frequencies.shape[1])
+
+
+def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """ValueError unless `value` is an array of finite float64 of this shape."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+        kind = f"of {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"{name} is {kind}, and an array of float64 is wanted")
+    if value.shape != shape:
+        raise ValueError(f"{name} has shape {value.shape}, and {shape} is wanted")
+    if not np.all(np.isfinite(value)):
+        raise ValueError(f"{name} holds what is not finite")

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from normkit.data.files import atomic
-from normkit.estimators.private.arguments import require_number, require_whole
+from normkit.estimators._parameters import check_choice, check_number, check_seed, check_whole
 from normkit.estimators.private.clones import note_release, same_family, warn_of_clones
 from normkit.estimators.private.merging import merged
 from normkit.estimators.private.noise import add_noise, noise_variance
@@ -67,6 +67,7 @@ class PrivateEstimator(BaseEstimator):
     mechanism: str | None
     noise: str | None
     budget: PrivacyBudget | None
+    random_state: Any
     insecure_seed: int | None
     spend_: PrivacySpend
     noise_variance_: float
@@ -81,29 +82,27 @@ class PrivateEstimator(BaseEstimator):
             ValueError: ε, δ, the relation, the mechanism or the source of noise makes no sense.
             PrivacyBudgetError: this object has released already and no budget allows another release.
         """
-        require_number("epsilon", self.epsilon, 0.0, "give a finite number above 0")
-        require_number(
+        check_number("epsilon", self.epsilon, 0.0, "a finite number above 0")
+        check_number(
             "delta",
             self.delta,
             0.0,
-            "give a number in [0, 1), far below 1/(number of rows)",
+            "a number in [0, 1), far below 1/(number of rows)",
             high=1.0,
             closed=True,
         )
         if self.insecure_seed is not None:
-            require_whole("insecure_seed", self.insecure_seed, 0, "give None, or for tests a whole number of 0 or more")
-        if self.neighbours not in RELATIONS:
-            raise ValueError(f"neighbours is {self.neighbours!r}: choose one of {', '.join(RELATIONS)}")
-        if self.mechanism not in (None, *MECHANISMS):
-            raise ValueError(
-                f"mechanism is {self.mechanism!r}: choose laplace, gaussian, or None to take it from delta"
-            )
+            check_whole("insecure_seed", self.insecure_seed, 0, "None, or for tests a whole number of 0 or more")
+        check_choice("neighbours", self.neighbours, RELATIONS)
+        if self.mechanism is not None:
+            check_choice("mechanism", self.mechanism, MECHANISMS)
+        if self.noise is not None:
+            check_choice("noise", self.noise, SOURCES)
+        check_seed(self.random_state)
         if self.mechanism == "laplace" and self.delta > 0:
             raise ValueError(f"delta is {self.delta}, and laplace is pure: give delta=0, or mechanism='gaussian'")
         if self.mechanism == "gaussian" and self.delta == 0:
             raise ValueError("delta is 0, and gaussian is not pure: give a delta above 0, or mechanism='laplace'")
-        if self.noise not in (None, *SOURCES):
-            raise ValueError(f"noise is {self.noise!r}: choose one of {', '.join(SOURCES)}")
         before = getattr(self, "spend_", None)
         if self.budget is not None:
             self._check_against(self.budget)

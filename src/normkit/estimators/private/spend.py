@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Never
 
-from normkit.estimators.private.arguments import is_number, require_number
+from normkit.estimators._parameters import check_number, is_number
 
 __all__ = ["PrivacyBudget", "PrivacyBudgetError", "PrivacySpend", "PrivacyWarning"]
 
@@ -72,8 +72,8 @@ class PrivacyBudget:
     """
 
     def __init__(self, epsilon: Any, delta: Any = 0.0) -> None:
-        require_number("epsilon", epsilon, 0.0, "give a finite number above 0")
-        require_number("delta", delta, 0.0, "give a number in [0, 1)", high=1.0, closed=True)
+        check_number("epsilon", epsilon, 0.0, "a finite number above 0")
+        check_number("delta", delta, 0.0, "a number in [0, 1)", high=1.0, closed=True)
         self.epsilon, self.delta = float(epsilon), float(delta)
         self._spends: list[PrivacySpend] = []
         self._lock, self._process = Lock(), os.getpid()
