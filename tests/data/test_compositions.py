@@ -27,3 +27,16 @@ def test_a_dominating_part_is_as_stated() -> None:
     assert abs((logs[:, 1] - logs[:, 2]).std() - 0.4 * 2**0.5) < 0.03
     assert abs((logs[:, 0] - logs[:, 1]).mean() - 4) < 0.15
     assert abs((logs[:, 0] - logs[:, 1]).std() - (4 + 0.16) ** 0.5) < 0.1
+
+
+def test_pairs_are_as_stated() -> None:
+    X = data.paired_compositions(4000, 7, factors=2, seed=1)
+    np.testing.assert_allclose(X.sum(1), 1)
+    alone = data.paired_compositions(20_000, 7, factors=0, seed=1)
+    logs = np.log(alone)
+    ratios = logs - logs[:, [6]]  # the last part has no partner: cov(e_i − e_6, e_j − e_6) = cov(e_i, e_j) + 1
+    covariance = np.cov(ratios[:, :6], rowvar=False) - 1
+    wanted = np.kron(np.eye(3), [[1.0, 0.8], [0.8, 1.0]])
+    np.testing.assert_allclose(covariance, wanted, atol=0.05)
+    np.testing.assert_array_equal(X, data.paired_compositions(4000, 7, factors=2, seed=1))
+    assert not np.allclose(X, data.paired_compositions(4000, 7, factors=2, seed=2))

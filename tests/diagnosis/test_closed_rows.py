@@ -139,7 +139,8 @@ def test_many_columns_side_by_side_are_a_slice() -> None:
     frame = pd.DataFrame(shares(300, 40), columns=[f"taxon {number}" for number in range(40)])
     for table, line in (
         (frame, "fit(table)"),
-        (frame.assign(pH=-7.0), "fit(table.iloc[:, 0:40])"),
+        (frame.assign(pH=-7.0), "fit(table.drop(columns=['pH']))"),
+        (frame.join(pd.DataFrame(-1.0, frame.index, range(13))), "fit(table.iloc[:, 0:40])"),
         (frame.to_numpy(), "fit(table)"),
         (frame.assign(pH=-7.0).to_numpy(), "fit(table[:, 0:40])"),
         (data.as_table(frame.to_numpy()), "fit(table)"),

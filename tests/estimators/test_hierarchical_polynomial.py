@@ -311,6 +311,8 @@ def test_more_features_than_the_memory_holds(small: Data, monkeypatch: pytest.Mo
     ):
         HierarchicalPolynomialRegressor(degree=3).fit(X, y)
     monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"n_features_2 = 10,000,000: that many units on 150 samples need .* GiB"):
+        HierarchicalPolynomialRegressor(n_features_2=10**7).fit(X, y)
     wide = np.random.default_rng(0).standard_normal((20, 500))
     with pytest.raises(ValueError, match=r"degree = 6: 46,875,000,000,000,000 random features .* lower degree"):
         HierarchicalPolynomialRegressor(degree=6).fit(wide, wide[:, 0])

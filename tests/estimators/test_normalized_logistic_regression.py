@@ -241,10 +241,10 @@ def test_the_report() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1.0, 0.0, 5), "mu must be positive"),
+        ((1.0, 0.0, 5), "mu is 0.0: it must be a positive and finite number"),
         ((1.0, 1.0, 5, 10.0, "plain"), "no bound is known"),
         ((1.0, 1.0, 5, 10.0, "newton"), "methods are"),
-        ((1.0, 1.0, 5, -1.0), "step_size must be positive"),
+        ((1.0, 1.0, 5, -1.0), "step_size is -1.0: it must be a positive and finite number"),
     ],
 )
 def test_bounds_that_there_are_none_of(arguments: tuple[object, ...], message: str) -> None:
@@ -255,7 +255,7 @@ def test_bounds_that_there_are_none_of(arguments: tuple[object, ...], message: s
 def test_steps_and_methods_that_there_are_none_of() -> None:
     with pytest.raises(ValueError, match="method must be one of"):
         next(iterates(np.ones((2, 2)), method="newton"))
-    with pytest.raises(ValueError, match="step_size must be positive"):
+    with pytest.raises(ValueError, match="step_size is nan: it must be a positive and finite number"):
         next(iterates(np.ones((2, 2)), step_size=torch.nan))
 
 

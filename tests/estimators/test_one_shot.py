@@ -34,9 +34,17 @@ def test_a_kernel_of_the_full_degree_is_exact_once_there_are_enough_samples() ->
         assert low <= error <= high
 
 
-@pytest.mark.parametrize("options", [{"degree": 4, "bandwidth": 1.0}, {"degree": None}, {"degree": 0}])
-def test_one_kernel_is_asked_for(options: dict) -> None:
-    with pytest.raises(ValueError, match=f"degree is {options['degree']} and bandwidth"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"degree": 4, "bandwidth": 1.0}, "degree is 4 and bandwidth 1.0: give one of them"),
+        ({"degree": None}, "degree is None and bandwidth None: give one of them"),
+        ({"degree": 0}, "degree is 0: it must be a positive number or None"),
+        ({"degree": None, "bandwidth": float("inf")}, "bandwidth is inf: it must be a positive number or None"),
+    ],
+)
+def test_one_kernel_is_asked_for(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         kernel_ridge(**options)
 
 

@@ -11,22 +11,17 @@ from sklearn.base import BaseEstimator, clone
 from .instances import INSTANCES
 
 # Whose parameters are not tried here.
-NOT_TRIED = {
-    "ALRTransformer",
-    "CLRTransformer",
-    "ILRTransformer",
-    "PartialCorrelation",
-    "PrivateDistance",
-    "PrivateKernelDensity",
-    "PrivateSimilarityClassifier",
-}
+NOT_TRIED = {"PrivateDistance", "PrivateKernelDensity", "PrivateSimilarityClassifier"}
 
 NAN, INFINITE, THING = math.nan, math.inf, object()
 BAD: tuple[Any, ...] = ("x", None, True, -1, 2.5, NAN, INFINITE, -INFINITE, [], [1, "x"], np.zeros((2, 2)), {}, THING)
 
 FLAGS = {"center", "clip", "fit_intercept", "gaussianize", "keep_best", "preprocess", "record", "sync"}
-OPTIONAL = {"device", "gamma", "intrinsic_dim", "kernel_params", "n_components", "n_features_1", "random_state"}
-# Of what is bad for others, what a parameter may be; whole numbers of BAD are negative.
+OPTIONAL = {
+    *("basis", "cutoff", "device", "gamma", "intrinsic_dim", "kernel_params", "n_components", "n_features_1", "n_jobs"),
+    *("random_state", "shrinkage"),
+}
+# Of what is bad for others, what a parameter may be beside True for a flag and None for what is optional.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "coef0": (-1, 2.5),
     "degree": (2.5,),
@@ -36,13 +31,16 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "kernel_params": ({},),
     "lam": (2.5,),
     "n_features_1": (INFINITE,),
+    "n_jobs": (-1,),
+    "reference": (-1,),
     "step_size": (2.5,),
+    "zeros": (2.5,),
 }
-# Where one estimator takes less than another of a parameter of the same name: (class, parameter) → what it refuses.
-STRICTER: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("HierarchicalPolynomialRegressor", "degree"): (2.5,),
-    ("HierarchicalPolynomialRegressor", "step_size"): (2.5,),
-    ("HierarchicalPolynomialRegressor", "sync"): (True,),  # without a seed and torch
+# Where a parameter of the same name is another thing: (class, parameter) → all that it may be of BAD.
+OWN: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("HierarchicalPolynomialRegressor", "degree"): (),
+    ("HierarchicalPolynomialRegressor", "step_size"): (),
+    ("HierarchicalPolynomialRegressor", "sync"): (),  # True asks for a seed and torch
 }
 
 DRAW = np.random.default_rng(0)
@@ -58,9 +56,8 @@ CASES = [
 
 
 def _allowed(estimator: BaseEstimator, name: str, value: Any) -> bool:
-    among = (*ALLOWED.get(name, ()), *((True,) if name in FLAGS else ()), *((None,) if name in OPTIONAL else ()))
-    refused = STRICTER.get((type(estimator).__name__, name), ())
-    return _is_in(value, among) and not _is_in(value, refused)
+    shared = (*ALLOWED.get(name, ()), *((True,) if name in FLAGS else ()), *((None,) if name in OPTIONAL else ()))
+    return _is_in(value, OWN.get((type(estimator).__name__, name), shared))
 
 
 def _is_in(value: Any, among: tuple[Any, ...]) -> bool:

@@ -237,7 +237,8 @@ def test_edges_by_permutation() -> None:
     assert {(row.part, row.other) for row in edges.itertuples()} >= {("x0", "x1"), ("x2", "x3")}
     assert len(edges) <= 4
     assert (edges["partial_correlation"].abs() >= fitted.fdr_cutoff_).all()
-    assert edges["fdr"].iloc[-1] <= 0.05
+    assert (edges["fdr"] <= 0.05).all()
+    assert edges["fdr"].is_monotonic_increasing
     sparse_fit = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0, cutoff=0.2).fit(chained(0))
     assert sparse_fit.fdr_cutoff_ == pytest.approx(fitted.fdr_cutoff_)
     with joblib.parallel_config("threading"):
@@ -249,7 +250,9 @@ def test_no_edge_where_nothing_is_shared() -> None:
     amounts = np.exp(np.random.default_rng(3).normal(size=(30, 12)))
     fitted = PartialCorrelation(shrinkage="basis", n_permutations=30, random_state=0).fit(amounts)
     assert len(fitted.edges()) <= 1
-    none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
+    strongest = fitted.edges(0.0)["partial_correlation"].abs().max()
+    with pytest.warns(UserWarning, match=rf"no pair reaches \|ρ\| ≥ 1.0, the strongest is {strongest:.2g}:"):
+        none = PartialCorrelation(cutoff=1.0, n_permutations=2, random_state=0).fit(amounts)
     assert none.fdr_cutoff_ == np.inf
     assert len(none.edges()) == 0
 
@@ -257,7 +260,8 @@ def test_no_edge_where_nothing_is_shared() -> None:
 def test_without_a_test_edges_need_a_bound() -> None:
     fitted = PartialCorrelation(shrinkage="basis").fit(X)
     assert fitted.p_values_ is None
-    with pytest.raises(ValueError, match=r"n_permutations=100, or pass edges\(cutoff="):
+    strongest = fitted.edges(0.0)["partial_correlation"].abs().max()
+    with pytest.raises(ValueError, match=rf"permutations=100, or pass edges\(cutoff=.* strongest is {strongest:.2g}$"):
         fitted.edges()
     assert "p_value" not in fitted.edges(0.1)
 
@@ -433,8 +437,10 @@ def test_pictures() -> None:
     graph = wide.graph(cutoff=cutoff)
     assert {text.get_text() for text in graph.texts} == named
     assert graph.get_title(loc="left") == f"{70 - len(named)} parts without an edge are not drawn"
+    with pytest.warns(UserWarning, match="no pair reaches"):
+        none = PartialCorrelation(cutoff=1.0).fit(X)
     with pytest.raises(ValueError, match=r"0 parts to draw: a heat map is for 2 to 2000"):
-        PartialCorrelation(cutoff=1.0).fit(X).heat_map()
+        none.heat_map()
     axes = fitted.graph()
     assert len(axes.lines) == len(fitted.edges())
     assert len(fitted.graph(cutoff=0.99).lines) == 0
@@ -455,6 +461,9 @@ def test_the_heat_map_is_symmetrical_marks_the_edges_and_hides_the_diagonal() ->
     dots = {(COLUMNS[order[round(y)]], COLUMNS[order[round(x)]]) for x, y in axes.collections[0].get_offsets()}
     wanted = set(zip(*fitted.edges()[["part", "other"]].to_numpy().T, strict=True))
     assert dots == wanted | {(other, part) for part, other in wanted}
+    assert axes.get_title(loc="left") == f"dots: {len(wanted)} edges at a false discovery rate of 0.05"
+    small = fitted.heat_map(Figure(figsize=(0.5, 0.5)).subplots())
+    assert small.get_title(loc="left").startswith("rings")
     assert not fitted.heat_map(Figure().subplots(), edges=False).collections
     shrunk = PartialCorrelation(shrinkage="basis").fit(FRAME)
     assert not shrunk.heat_map(Figure().subplots()).collections
@@ -522,6 +531,14 @@ def test_nothing_is_warned_of_without_need() -> None:
         PartialCorrelation().fit(X[:10])
 
 
+def test_a_stronger_pair_never_has_the_larger_rate() -> None:
+    """FDR(c) itself rises again where one permuted pair meets the last two observed ones."""
+    amounts = np.exp(np.random.default_rng(7).normal(size=(30, 12)))
+    for seed in range(5):
+        every = PartialCorrelation(shrinkage="basis", n_permutations=10, random_state=seed).fit(amounts).edges(0.0)
+        assert every["fdr"].is_monotonic_increasing
+
+
 @pytest.mark.parametrize("samples", [100, 200])
 def test_few_edges_by_permutation_are_false(samples: int) -> None:
     """Of all edges of six known networks; λ estimated anew on each permuted table made 0.86 of them false."""
@@ -578,6 +595,12 @@ def test_a_frame_comes_back_with_its_names(names: list[object]) -> None:
         partial_correlation(frame.mask(np.arange(6)[None] + 0 * X == 2, 0.0))
     assert isinstance(partial_correlation(X), np.ndarray)
     assert list(fitted.fit(X).to_frame().columns) == [f"x{place}" for place in range(6)]
+
+
+def test_a_sparse_frame_of_counts() -> None:
+    counts = pd.DataFrame(np.random.default_rng(0).poisson(1.0, (40, 6)), columns=COLUMNS)
+    few = counts.astype(pd.SparseDtype("int64", 0))
+    pd.testing.assert_frame_equal(partial_correlation(few, zeros=0.5), partial_correlation(counts, zeros=0.5))
 
 
 def test_frames_of_what_a_fit_does_not_have() -> None:

@@ -48,5 +48,5 @@ def test_the_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["d", "k", "q", "n"])
 def test_numbers_are_at_least_1(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is 0: it must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name} is 0: it must be a whole number of at least 1"):
         sample_complexity_report(**{"d": 3, "k": 2, "q": 2, "n": 9} | {name: 0})

@@ -1,6 +1,7 @@
 """Margin and separability against closed forms, another solver and random directions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,3 +123,11 @@ def test_nothing_is_no_sample() -> None:
     for Z, theta in ((np.ones((0, 3)), np.ones(3)), (np.ones((2, 3)), np.ones(2))):
         with pytest.raises(ValueError, match=r"Z \(n, d\) of one sample at least and theta \(d,\) are wanted"):
             step(Z, theta, 1.0)
+
+
+def test_lists_and_frames_are_tables_too() -> None:
+    A, y = _two_classes(0.3)
+    report = getattr(separability_report, "__wrapped__", separability_report)  # annotations are checked in tests alone
+    assert report(A.tolist(), y.tolist()) == report(pd.DataFrame(A), pd.Series(y)) == separability_report(A, y)
+    with pytest.raises(ValueError, match="step_size is 'x': it must be a positive and finite number"):
+        report(A, y, step_size="x")

@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch import nn
 
+import normkit
 from normkit import data
 from normkit.models import MobileNetV2, mobilenet_v2
 
@@ -72,10 +73,26 @@ def test_tools_can_read_it() -> None:
     with unchecked():
         traced = torch.fx.symbolic_trace(model)
     assert torch.equal(traced(images), expected)
-    exported = torch.export.export(model, (images,)).module()
-    assert torch.allclose(exported(images), expected, atol=1e-6)
     model(images).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.slow
+def test_it_is_exported() -> None:
+    model, images = MobileNetV2(5, 0.35).eval(), torch.randn(2, 3, 32, 32)
+    exported = torch.export.export(model, (images,)).module()
+    assert torch.allclose(exported(images), model(images), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_conversions_find_all_of_its_norms() -> None:
+    model, images = MobileNetV2(5, 0.35), torch.randn(8, 3, 32, 32)
+    model(images)  # statistics of its own, so that folding has something to fold
+    found = normkit.convert(model.eval(), "fold", example=images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in found.model.modules())
+    torch.testing.assert_close(found.model(images), model(images), rtol=1e-4, atol=1e-6)
+    fresh = normkit.convert(model, "group-norm", example=images, data=[images])
+    assert sum(isinstance(module, nn.GroupNorm) for module in fresh.model.modules()) == 52
 
 
 @pytest.mark.parametrize("wrong", [{"num_classes": 0}, {"width_mult": -1.0}, {"in_channels": 0}])
@@ -108,6 +125,7 @@ def _as_trained(images: torch.Tensor) -> torch.Tensor:
     return (images - mean[:, None, None]) / std[:, None, None]
 
 
+@pytest.mark.slow
 def test_its_features_tell_small_photographs_apart(imagenet: MobileNetV2) -> None:
     """The nearest of ten means, each taken from 10 images, names far more of 100 others than one in ten."""
     if not data.describe("cifar10-mini")["available"]:

@@ -42,11 +42,11 @@ def records(**changed: Any) -> Records:
     rows.append({"run": "spurious", "seed": 0, **mean})
     gaps = dict.fromkeys(("references", "totals", "dense", "torch"), 1e-14) | changed.get("gaps", {})
     rows.append({"run": "exactness", "seed": 0, **gaps})
-    size = {"device": "cpu", "parts": 20_000, "seconds": 8.0, "share": 0.13, "pairs": 5} | changed.get("size", {})
+    size = {"device": "cpu", "seconds": 8.0, "share": 0.13, "mebibytes": 400.0, "pairs": 10_000, "joined": 9900}
+    size |= changed.get("size", {})
     rows.append({"run": "many_parts", "seed": 0, **size})
     if "gpu" in changed:
-        gpu = {"device": "cuda", "seconds": changed["gpu"], "share": 0.1}
-        rows.append({"run": "many_parts", "seed": 0, "parts": 20_000, "pairs": 5, **gpu})
+        rows.append({"run": "many_parts", "seed": 0, **size, "device": "cuda", "seconds": changed["gpu"]})
     return Records(rows)
 
 
@@ -57,8 +57,8 @@ def verdicts(**changed: Any) -> list[bool | None]:
 
 
 def test_what_is_as_claimed_holds() -> None:
-    assert verdicts() == [True] * 19 + [None]
-    assert verdicts(gpu=1.0) == [True] * 20
+    assert verdicts() == [True] * 20 + [None]
+    assert verdicts(gpu=1.0) == [True] * 21
     assert verdicts(gpu=9.0)[-1] is False
 
 
@@ -76,7 +76,8 @@ def test_what_is_as_claimed_holds() -> None:
         ({"spurious": {"pcor": 0.2, "raw": 0.6}}, [11, 12]),
         ({"gaps": {"references": 1e-9, "torch": 1.0}}, [13, 16]),
         ({"size": {"share": 0.5}}, [17]),
-        ({"size": {"pairs": 0}}, [18]),
+        ({"size": {"pairs": 0, "joined": 0}}, [18, 19]),
+        ({"size": {"pairs": 20_000}}, [18, 19]),
     ],
 )
 def test_what_is_not_fails(changed: dict[str, Any], failing: list[int]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from normkit.nn import optimal_activation
 from normkit.papers import Context, Ledger, Records, Show, wide_deep_optimal
+from normkit.papers._wide_deep_gpu import gpu_queries, seconds_of_queries
 from normkit.papers._wide_deep_limits import NETWORKS, transient
 from normkit.papers._wide_deep_widths import empirical_ntk
 
@@ -29,6 +30,7 @@ def _records(**changed: Any) -> Records:
     rows += [{"run": "transient", "layers": n, "limit": a, "nearest": b} for n, (a, b) in slow.items()]
     for width, errors in ({256: (0.1, 1.0, 9.0), 1024: (0.1, 0.5, 9.0)} | changed.get("widths", {})).items():
         rows += [{"run": "widths", "width": width, "error": error} for error in errors]
+    rows += [{"run": "gpu_queries", "seconds": seconds} for seconds in changed.get("gpu", ())]
     return Records({"seed": 0} | row for row in rows)
 
 
@@ -40,6 +42,14 @@ def _verdicts(**changed: Any) -> list[bool | None]:
 
 def test_what_is_as_claimed_holds() -> None:
     assert _verdicts() == [True] * 15 + [None]
+
+
+def test_a_gpu_is_judged_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _verdicts(gpu=[20.0])[-1] is True
+    assert _verdicts(gpu=[70.0])[-1] is False
+    assert seconds_of_queries("cpu", 200, 150, 0) > 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_queries(Context("full", 0)) == []
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,12 @@ def test_another_run_does_not_go_on_in_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"rounds": 0}, ValueError, "rounds is 0: it must be at least 1"),
+        ({"rounds": 0}, ValueError, "rounds is 0: it must be a whole number of at least 1"),
+        ({"rounds": "x"}, ValueError, "rounds is 'x': it must be a whole number"),
+        ({"alpha": [0.2]}, ValueError, r"alpha is \[0.2\]: it must be a number from 0 to 1 or 'estimate'"),
+        ({"temperature": 0}, ValueError, "temperature is 0: it must be a finite number above 0"),
+        ({"regularization": [1.0]}, ValueError, r"regularization is \[1.0\]: it must be a finite number"),
+        ({"regularization": -1e-4}, ValueError, "regularization is -0.0001: it must be a finite number of at least 0"),
         ({"alpha": 1.5}, ValueError, "alpha is 1.5: the weight of the ground truth"),
         ({"alpha": "grid"}, ValueError, "alpha is 'grid': it must be a number from 0 to 1 or 'estimate'"),
         ({"alpha": 0.2, "ground_truth_weight": 0.2}, ValueError, "two names of one weight"),
@@ -168,8 +173,9 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
     def never() -> nn.Module:
         raise AssertionError("a network was made")
 
+    call = getattr(self_distill, "__wrapped__", self_distill)  # annotations are checked in tests alone
     with pytest.raises(error, match=message):
-        self_distill(never, train_loader(), val_loader(), **options)
+        call(never, train_loader(), val_loader(), **options)
 
 
 def test_the_name_that_cannot_be_mistaken() -> None:

@@ -1,6 +1,7 @@
 """Partial correlations of 500 samples as parts are added: memory as the table, not as the square of its columns.
 
-The pairs above a cutoff, shrunk, from 200 parts to a transcriptome of 20,000. The usual way goes through D × D arrays:
+The pairs above a cutoff, shrunk, from 200 parts to a transcriptome of 20,000, of which each depends on one other. Where
+D ≫ N a shrunk ρ falls as 1/D, so the cutoff does; it keeps about D/2 pairs. The usual way goes through D × D arrays:
 a pseudo-inverse of the covariance of the same shrinkage, or of scikit-learn's Ledoit-Wolf estimate (another shrinkage,
 there for its cost).
 """
@@ -11,6 +12,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.covariance import LedoitWolf
 
+from normkit import data
 from normkit.benchmarks._harness.growth import Growth
 from normkit.benchmarks._harness.suite import Peer
 from normkit.estimators import PartialCorrelation, basis_shrinkage_covariance, closure
@@ -18,17 +20,18 @@ from normkit.estimators import PartialCorrelation, basis_shrinkage_covariance, c
 __all__ = ["suite"]
 
 _SAMPLES = 500
-_CUTOFF = 0.05
 
 
 def _inputs(parts: int, generator: np.random.Generator) -> tuple[np.ndarray]:
-    """Log-normal amounts that share twenty factors."""
-    shared = generator.normal(size=(_SAMPLES, 20)) @ generator.normal(size=(20, parts)) / 4
-    return (np.exp(shared + generator.normal(size=(_SAMPLES, parts))),)
+    return (data.paired_compositions(_SAMPLES, parts, seed=int(generator.integers(2**31))),)
+
+
+def _cutoff(parts: int) -> float:
+    return min(0.2, 200 / parts)
 
 
 def _ours(X: np.ndarray) -> Any:
-    return PartialCorrelation(shrinkage="basis", cutoff=_CUTOFF).fit(X).partial_correlation_
+    return PartialCorrelation(shrinkage="basis", cutoff=_cutoff(X.shape[1])).fit(X).partial_correlation_
 
 
 def _dense(X: np.ndarray) -> np.ndarray:
@@ -47,7 +50,7 @@ def _above(covariance: np.ndarray) -> np.ndarray:
     scale = np.sqrt(np.diag(precision))
     found = -precision / np.outer(scale, scale)
     np.fill_diagonal(found, 1.0)
-    found[np.abs(found) < _CUTOFF] = 0.0
+    found[np.abs(found) < _cutoff(len(found))] = 0.0
     return found
 
 

@@ -3,7 +3,7 @@
 from normkit.data.augmentation import crop_and_flip
 from normkit.data.bunch import Bunch, DataNotFound, DataSet, Meta
 from normkit.data.catalogue import describe, load, names, root
-from normkit.data.compositions import dominated_compositions, network_compositions
+from normkit.data.compositions import dominated_compositions, network_compositions, paired_compositions
 from normkit.data.files import atomic, writable_folder, write_atomically
 from normkit.data.hierarchical_polynomial import make_hierarchical_polynomial, polynomial_feature
 from normkit.data.images import as_images
@@ -45,6 +45,7 @@ __all__ = [
     "make_hierarchical_polynomial",
     "names",
     "network_compositions",
+    "paired_compositions",
     "picture_files",
     "polynomial_feature",
     "pretrained",

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["dominated_compositions", "network_compositions"]
+__all__ = ["dominated_compositions", "network_compositions", "paired_compositions"]
 
 
 def network_compositions(
@@ -52,6 +52,32 @@ def dominated_compositions(samples: int, parts: int = 8, *, seed: int = 0) -> Fl
     spread, mean = np.full(parts, 0.4), np.zeros(parts)
     spread[0], mean[0] = 2.0, 4.0
     return _closed(mean + spread * draw.normal(size=(samples, parts)))
+
+
+def paired_compositions(
+    samples: int, parts: int, *, factors: int = 20, seed: int = 0
+) -> Float[np.ndarray, "samples parts"]:
+    """Closed log-normal amounts of many parts that share factors, and two by two something of their own.
+
+    The log amounts are Σ_f s_f l_fk/4 + e_k with scores s, loadings l and residuals e that are N(0, 1). The residuals
+    of parts 2k and 2k + 1 have correlation 0.8, all others none: given the factors, only these pairs are joined.
+
+    Args:
+        samples: N.
+        parts: D; of an odd number the last part has no partner.
+        factors: how many are shared by all.
+        seed: of everything that is drawn.
+
+    Returns:
+        (N, D) proportions, rows of sum 1.
+    """
+    draw = np.random.default_rng(seed)
+    logs = draw.normal(size=(samples, factors)) @ draw.normal(size=(factors, parts)) / 4
+    own = draw.normal(size=(samples, parts))
+    second = own[:, 1::2]
+    second *= 0.6
+    second += 0.8 * own[:, 0::2][:, : second.shape[1]]
+    return _closed(logs + own)
 
 
 def _closed(logs: np.ndarray) -> np.ndarray:

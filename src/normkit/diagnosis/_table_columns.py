@@ -18,7 +18,7 @@ from normkit.data import Table
 __all__ = ["columns_in_python"]
 
 _LISTED = 12
-"""Up to so many columns are listed one by one; more that stand side by side are a slice."""
+"""Up to so many columns are listed one by one; more are a slice, or the table without the others."""
 
 
 def columns_in_python(table: Table, places: Sequence[int]) -> str:
@@ -52,18 +52,27 @@ def _of_array(array: Any, places: list[int], incomplete: bool, endless: bool) ->
 
 
 def _of_frame(names: list[Any], places: list[int], start: str) -> str:
-    labels = [names[place].item() if isinstance(names[place], np.generic) else names[place] for place in places]
-    many = len(places) > _LISTED
-    if many and len(places) == len(names):
+    names = [name.item() if isinstance(name, np.generic) else name for name in names]
+    labels = [names[place] for place in places]
+    others = [name for place, name in enumerate(names) if place not in set(places)]
+    plain, many = len(set(names)) == len(names) and all(map(_literal, names)), len(places) > _LISTED
+    if many and not others:
         chosen = start
-    elif (many and _side_by_side(places)) or len(set(names)) < len(names) or not all(map(_literal, labels)):
-        chosen = f"{start}.iloc[:, {_slice_or_list(places)}]"
-    else:
+    elif many and plain and len(others) <= _LISTED:
+        chosen = f"{start}.drop(columns={others!r})"
+    elif plain and not (many and _side_by_side(places)):
         chosen = f"{start}[{labels!r}]"
-    if len(set(labels)) < len(labels):  # which scikit-learn refuses
+    else:
+        chosen = f"{start}.iloc[:, {_slice_or_list(places)}]"
+    return _named(chosen, labels)
+
+
+def _named(chosen: str, labels: list[Any]) -> str:
+    """With names that scikit-learn takes: distinct ones, all strings or none."""
+    if len(set(labels)) < len(labels):
         return f"{chosen}.set_axis(range({len(labels)}), axis=1)"
     mixed = 0 < sum(isinstance(label, str) for label in labels) < len(labels)
-    return chosen + (".rename(columns=str)" if mixed else "")  # it takes names of strings, or of none
+    return f"{chosen}.rename(columns=str)" if mixed else chosen
 
 
 def _slice_or_list(places: list[int]) -> str:

@@ -14,7 +14,7 @@ from normkit.estimators._parameters import check, check_choice, check_flag, chec
 if TYPE_CHECKING:
     from normkit.nn import LayerwiseThreeLayer
 
-__all__ = ["check_memory", "check_options", "network_of"]
+__all__ = ["check_link_memory", "check_memory", "check_options", "network_of"]
 
 
 def check_options(estimator: Any) -> None:
@@ -58,6 +58,16 @@ def check_memory(samples: int, d: int, degree: int, width: int | float) -> None:
             f"n_features = {d}, degree = {degree}: {width:,.0f} random features on {samples:,} samples need "
             f"{wanted / 2**30:,.1f} GiB, this machine has {there / 2**30:,.1f}; lower degree or n_features_1, or "
             "select features"
+        )
+
+
+def check_link_memory(samples: int, width: int) -> None:
+    """Raise ValueError where the matrices of stage 2 do not fit into the machine's memory."""
+    wanted = 8 * (2 * samples * width + 3 * width**2)
+    if wanted > (there := _memory()):
+        raise ValueError(
+            f"n_features_2 = {width:,}: that many units on {samples:,} samples need {wanted / 2**30:,.1f} GiB, this "
+            f"machine has {there / 2**30:,.1f}; the link is a curve, for which a few hundred are enough"
         )
 
 

@@ -21,6 +21,8 @@ _ORDERED = 500
 """Up to so many parts the leaves of the tree are turned so that neighbors are alike; that takes D² log D and more."""
 _LARGEST, _SMALLEST = 9.0, 4.5
 """Points of a name; one that would be smaller is left out."""
+_CELL = 6.0
+"""Points of a cell that holds a dot; in smaller ones there is a ring about the cell."""
 _LETTERS = 32
 _LEVEL = 16
 """Up to so many names around a circle are written level."""
@@ -29,7 +31,7 @@ _LEVEL = 16
 def heat_map(
     correlations: Any, names: np.ndarray, edges: tuple[np.ndarray, np.ndarray] | None, level: float, axes: Any = None
 ) -> Any:
-    """ρ in red and blue, parts that go together side by side; `edges` (i, j) have a dot."""
+    """ρ in red and blue, parts that go together side by side; `edges` (i, j) are marked."""
     kept = np.arange(len(names))
     if sparse.issparse(correlations):
         kept = np.flatnonzero(np.diff(correlations.indptr) > 1)
@@ -45,7 +47,7 @@ def heat_map(
     bar.outline.set_visible(False)
     _name_cells(axes, names[kept][order])
     if edges is not None:
-        _dots(axes, np.argsort(kept[order]), kept[order], edges, level)
+        _marks(axes, np.argsort(kept[order]), kept[order], edges, level)
     return axes
 
 
@@ -74,13 +76,17 @@ def _name_cells(axes: Any, names: np.ndarray) -> None:
     axes.set_yticks(range(len(names)), _short(names), fontsize=font)
 
 
-def _dots(axes: Any, place: np.ndarray, shown: np.ndarray, edges: tuple[np.ndarray, np.ndarray], level: float) -> None:
-    """A dot in both cells of every pair; `place` in the sorted parts' order, `shown` the parts in the drawn order."""
+def _marks(axes: Any, place: np.ndarray, shown: np.ndarray, edges: tuple[np.ndarray, np.ndarray], level: float) -> None:
+    """A dot or a ring in both cells of a pair; `place` of the parts by number, `shown` the parts as they are drawn."""
     column = dict(zip(np.sort(shown).tolist(), place.tolist(), strict=True))
     first, second = ([column[part] for part in each.tolist()] for each in edges)
-    size = np.clip(0.25 * _points(axes) / len(shown), 0.8, 4.0) ** 2
-    axes.scatter([*first, *second], [*second, *first], s=size, color="black", linewidths=0)
-    axes.set_title(f"dots: {len(first)} edges at a false discovery rate of {level:g}", fontsize=_LARGEST, loc="left")
+    cell = _points(axes) / len(shown)
+    if cell >= _CELL:
+        mark, style = "dots", {"s": np.clip(0.25 * cell, 1.5, 4.0) ** 2, "color": "black", "linewidths": 0}
+    else:  # a dot would be lost
+        mark, style = "rings", {"s": 5.0**2, "facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
+    axes.scatter([*first, *second], [*second, *first], **style)
+    axes.set_title(f"{mark}: {len(first)} edges at a false discovery rate of {level:g}", fontsize=_LARGEST, loc="left")
 
 
 def graph(first: np.ndarray, second: np.ndarray, values: np.ndarray, names: np.ndarray, axes: Any = None) -> Any:

@@ -66,6 +66,8 @@ def validated(estimator: Any, X: Any, **options: Any) -> np.ndarray:
         ValueError: as `validate_data`, for a value that is not finite, and for text.
     """
     labels = labels_of(X)
+    if labels is not None and hasattr(X, "sparse"):  # a table of counts as BIOM files are read: zeros will be replaced
+        X = X.sparse.to_dense()
     try:
         table: np.ndarray = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, **options)
     except ValueError as error:

@@ -81,6 +81,10 @@ class Precision:
         first, second, values = (np.concatenate(each) for each in zip(*found, strict=True))
         return first, second, values
 
+    def strongest(self) -> float:
+        """The largest |ρ_ij| of a pair."""
+        return max(float(np.abs(np.triu(block, 1)).max()) for _, block in self.correlation_blocks())
+
 
 def pseudo_inverse(rows: Array) -> Precision:
     """(rowsᵀ rows)⁺ of (N, D): eigenvalues of at most D·λ_max·2.22e-16 count as 0 (the rule of corpcor)."""

@@ -33,7 +33,10 @@ def adjusted(p: np.ndarray, tests: int) -> np.ndarray:
 def false_discovery_rates(
     observed: np.ndarray, parts: np.ndarray, seeds: np.ndarray, options: tuple[Any, ...], n_jobs: int | None
 ) -> np.ndarray:
-    """FDR(c) = mean number of permuted |ρ| ≥ c over the number of observed |ρ| ≥ c, at every observed c, at most 1.
+    """The least FDR(c) of a cutoff c that lets each pair in, at most 1.
+
+    FDR(c) = mean number of permuted |ρ| ≥ c over the number of observed |ρ| ≥ c, at every observed c. It may rise with
+    c, where few pairs are left; a stronger pair has no larger rate than a weaker one all the same (Storey's q-value).
 
     Args:
         observed: |ρ| of the pairs.
@@ -49,7 +52,7 @@ def false_discovery_rates(
     one = delayed(_permuted_counts)
     counts = Parallel(n_jobs=n_jobs)(one(parts, seed, cutoffs, options) for seed in seeds)
     rates = np.minimum(np.mean(counts, axis=0) / _at_least(cutoffs, cutoffs), 1.0)
-    return rates[np.searchsorted(cutoffs, observed)]
+    return np.minimum.accumulate(rates)[np.searchsorted(cutoffs, observed)]
 
 
 def _permuted_counts(parts: np.ndarray, seed: Any, cutoffs: np.ndarray, options: tuple[Any, ...]) -> np.ndarray:

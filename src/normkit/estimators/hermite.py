@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from normkit.estimators._parameters import is_number
+from normkit.estimators._parameters import check, is_number, is_whole
 from normkit.nn import HermiteActivation
 from normkit.nn.normal_moments import normal_quadrature, tabulate
 
@@ -56,8 +56,7 @@ def hermite_coefficients(activation: Any, degree: int = 60) -> Float[ndarray, " 
             )
         given = np.array(activation, dtype=np.float64)
         return given / math.sqrt(given @ given)
-    if degree < 0:
-        raise ValueError(f"degree must be at least 0, got {degree}")
+    check("degree", degree, is_whole(degree, 0), "a whole number of at least 0")
     z, weights = normal_quadrature()
     values = tabulate(_callable(activation))[0]
     values = values / math.sqrt(_second_moment(weights, values))

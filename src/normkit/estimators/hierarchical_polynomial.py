@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from normkit.estimators._infinite_units import InfiniteUnits
 from normkit.estimators._layerwise import Descent, Problem, Sample
 from normkit.estimators._layerwise_algebra import algebra
-from normkit.estimators._layerwise_options import check_memory, check_options
+from normkit.estimators._layerwise_options import check_link_memory, check_memory, check_options
 from normkit.estimators._layerwise_report import LayerwiseReport
 from normkit.estimators._monomials import count, names
 from normkit.estimators._random_units import RandomUnits
@@ -193,6 +193,7 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
             )
         width = self._width(d)
         check_memory(first, d, self.degree, width)
+        check_link_memory(n - first, self.n_features_2)
         return first, n - first
 
     def _width(self, d: int) -> int | float:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from normkit.estimators._parameters import check, is_number, is_whole
 from normkit.estimators._separation import METHODS
 
 __all__ = ["iterates", "iteration_bound", "logistic_step"]
@@ -77,8 +78,9 @@ def iteration_bound(R: float, mu: float, n: int, step_size: float = math.inf, me
         ValueError: R or μ that is not positive, no sample, an unknown method, or "plain" with a finite step size, for
             which no bound is known.
     """
-    if not (R > 0 and mu > 0 and n >= 1):
-        raise ValueError(f"R and mu must be positive and n at least 1, got R={R}, mu={mu}, n={n}")
+    for name, value in {"R": R, "mu": mu}.items():
+        check(name, value, is_number(value) and value > 0, "a positive and finite number")
+    check("n", n, is_whole(n), "a whole number of at least 1")
     perceptron = (R / mu) ** 2
     if method in ("perceptron", "normalized_batch_perceptron"):
         return perceptron
@@ -89,11 +91,10 @@ def iteration_bound(R: float, mu: float, n: int, step_size: float = math.inf, me
             "no bound is known for a finite step size" if method == "plain" else f"methods are {', '.join(METHODS)}"
         )
         raise ValueError(f"method {method!r}: {reason}")
-    if not step_size > 0:
-        raise ValueError(f"step_size must be positive, got {step_size}")
+    if step_size != math.inf:
+        _check_step_size(step_size)
     return perceptron + 2 * math.log(2 * n - 1) / (step_size * mu**2)
 
 
 def _check_step_size(step_size: float) -> None:
-    if not (step_size > 0 and math.isfinite(step_size)):
-        raise ValueError(f"step_size must be positive and finite, got {step_size}")
+    check("step_size", step_size, is_number(step_size) and step_size > 0, "a positive and finite number")

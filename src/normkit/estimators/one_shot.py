@@ -12,6 +12,8 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 
+from normkit.estimators._parameters import check, is_number
+
 __all__ = ["kernel_ridge", "two_layer_network"]
 
 RIDGES = tuple(10.0**power for power in range(-8, 4))
@@ -47,8 +49,8 @@ def kernel_ridge(degree: int | None = 4, *, bandwidth: float | None = None) -> B
     """
     if (degree is None) == (bandwidth is None):
         raise ValueError(f"degree is {degree} and bandwidth {bandwidth}: give one of them and None for the other")
-    if (degree if degree is not None else bandwidth or 0) <= 0:
-        raise ValueError(f"degree is {degree} and bandwidth {bandwidth}: what is given must be positive")
+    for name, value in {"degree": degree, "bandwidth": bandwidth}.items():
+        check(name, value, value is None or (is_number(value) and value > 0), "a positive number or None")
     if bandwidth is None:
         model = KernelRidge(kernel="poly", degree=degree)  # gamma None is 1/d, coef0 is 1
     else:

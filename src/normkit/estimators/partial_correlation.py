@@ -25,11 +25,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from normkit.estimators import _partial_plots as plots
 from normkit.estimators._arrays import as_numpy
+from normkit.estimators._partial_edges import edges_of, kept_pairs, why_untested
 from normkit.estimators._partial_estimate import Estimate, Shrinkage, chosen_shrinkage, estimate
-from normkit.estimators._partial_options import check_cutoff, check_options
+from normkit.estimators._partial_options import check_options
 from normkit.estimators._parts import framed, names_of, place_of, several, validated
 from normkit.estimators._precision import symmetric
-from normkit.estimators._significance import adjusted, false_discovery_rates, p_values, smallest_cutoff
+from normkit.estimators._significance import false_discovery_rates, p_values, smallest_cutoff
 from normkit.estimators.compositions import clr, orthonormal_basis
 from normkit.estimators.shrinkage import CONSTANT
 from normkit.estimators.zeros import replace_zeros
@@ -181,6 +182,12 @@ class PartialCorrelation(BaseEstimator):
         if found.dependent.any():
             kept = ~(found.dependent[first] | found.dependent[second])
             first, second, values = first[kept], second[kept], values[kept]
+        if not len(values):
+            warnings.warn(
+                f"no pair reaches |ρ| ≥ {self.cutoff!r}, the strongest is {found.precision.strongest():.2g}: fit with "
+                "a smaller cutoff (with far more parts than samples a shrunk ρ falls as one over their number)",
+                stacklevel=3,
+            )
         self.partial_correlation_ = symmetric(first, second, values, np.ones_like(own))
         self.precision_ = symmetric(first, second, -values * np.sqrt(own[first] * own[second]), own)
         self.p_values_ = None
@@ -193,7 +200,7 @@ class PartialCorrelation(BaseEstimator):
         draw = check_random_state(self.random_state)
         seeds = draw.randint(np.iinfo(np.int32).max, size=self.n_permutations)
         options = (shrinkage, self.backend, self.device, (found.shrinkage, found.variance_shrinkage))
-        observed = np.abs(self._pairs()[2])
+        observed = np.abs(kept_pairs(self)[2])
         self._rates = false_discovery_rates(observed, parts, seeds, options, self.n_jobs)
         return smallest_cutoff(observed, self._rates, self.fdr)
 
@@ -268,23 +275,15 @@ class PartialCorrelation(BaseEstimator):
             return self._covariance('to_frame("covariance")')
         found = getattr(self, _FIGURES[figure])
         if found is None:
-            raise ValueError(f"there are no p-values of all pairs: {self._untested()}")
+            raise ValueError(f"there are no p-values of all pairs: {why_untested(self)}")
         return found
-
-    def _untested(self) -> str:
-        """Why `p_values_` is None."""
-        if self.degrees_of_freedom_ is not None:
-            return "cutoff= keeps some pairs alone, and edges() gives theirs; fit with cutoff=None"
-        if self.shrinkage_ or self.variance_shrinkage_:
-            return "shrunk correlations have no t-test; fit with n_permutations=100 and see edges()"
-        return "too few samples for so many parts, or parts that are tied to each other (fit warned of it)"
 
     def edges(self, cutoff: Any = None) -> Any:
         """The pairs of parts that belong together, as a pandas DataFrame, strongest first.
 
-        Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, with their false discovery rate at |ρ|;
-        else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at most `fdr`. With `cutoff`:
-        those of |ρ| ≥ cutoff.
+        Without `cutoff`: where permutations were made, |ρ| ≥ `fdr_cutoff_`, each with the least false discovery rate of
+        a cutoff that lets it in; else, without shrinkage, those whose p adjusted after Benjamini and Hochberg is at
+        most `fdr`. With `cutoff`: those of |ρ| ≥ cutoff, all of them for 0.
 
         All D(D − 1)/2 pairs count as tests, also those that a fit with `cutoff` did not keep. What these would have
         lowered an adjusted p by is unknown then: `p_adjusted` is the same or larger than it would be with all pairs,
@@ -299,45 +298,10 @@ class PartialCorrelation(BaseEstimator):
                 [0, 1], or it is below the one of the fit, under which no pairs were kept.
             MissingExtraError: pandas is not installed.
         """
-        first, second, columns = self._edges(cutoff)
+        check_is_fitted(self)
+        first, second, columns = edges_of(self, cutoff)
         names = names_of(self)
         return require("pandas").DataFrame({"part": names[first], "other": names[second], **columns})
-
-    def _edges(self, cutoff: Any) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """The pairs of `edges` by number, and its columns of figures."""
-        check_is_fitted(self)
-        first, second, values = self._pairs()
-        strength = np.abs(values)
-        columns = {"partial_correlation": values, **self._tests(values)}
-        if cutoff is not None:
-            self._check_kept(cutoff)
-            kept = strength >= cutoff
-        elif self.fdr_cutoff_ is not None:
-            kept = strength >= self.fdr_cutoff_
-        elif self.degrees_of_freedom_ is not None:
-            kept = columns["p_adjusted"] <= self.fdr
-            self._warn_of_missing(kept)
-        else:
-            raise ValueError(
-                "these correlations have no t-test: fit with n_permutations=100, or pass edges(cutoff=…) a bound of |ρ|"
-            )
-        chosen = np.flatnonzero(kept)[np.argsort(-strength[kept], kind="stable")]
-        return first[chosen], second[chosen], {name: each[chosen] for name, each in columns.items()}
-
-    def _check_kept(self, cutoff: Any) -> None:
-        check_cutoff(cutoff)
-        if self.cutoff is not None and cutoff < self.cutoff:
-            raise ValueError(
-                f"edges(cutoff={cutoff!r}): fit kept only |ρ| ≥ {self.cutoff!r}; fit with a cutoff that is as small"
-            )
-
-    def _warn_of_missing(self, passed: np.ndarray) -> None:
-        if sparse.issparse(self.partial_correlation_) and passed.size and passed.all():
-            warnings.warn(
-                f"all {passed.size} pairs of |ρ| ≥ {self.cutoff!r} pass the test, so weaker ones may as well: fit with "
-                "a smaller cutoff to see them",
-                stacklevel=4,
-            )
 
     def heat_map(self, axes: Any = None, *, edges: bool | None = None) -> Any:
         """Draw ρ as a heat map, the parts in the order of a clustering; returns the matplotlib axes.
@@ -355,7 +319,7 @@ class PartialCorrelation(BaseEstimator):
         """
         check_is_fitted(self)
         tested = self.fdr_cutoff_ is not None or self.degrees_of_freedom_ is not None
-        pairs = self._edges(None)[:2] if (tested if edges is None else edges) else None
+        pairs = edges_of(self, None)[:2] if (tested if edges is None else edges) else None
         return plots.heat_map(self.partial_correlation_, names_of(self), pairs, self.fdr, axes)
 
     def graph(self, axes: Any = None, cutoff: Any = None) -> Any:
@@ -366,26 +330,9 @@ class PartialCorrelation(BaseEstimator):
         Raises:
             ValueError: as `edges`.
         """
-        first, second, columns = self._edges(cutoff)
+        check_is_fitted(self)
+        first, second, columns = edges_of(self, cutoff)
         return plots.graph(first, second, columns["partial_correlation"], names_of(self), axes)
-
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """i < j and ρ_ij of the pairs that were kept and are defined, row after row."""
-        if sparse.issparse(self.partial_correlation_):
-            upper = sparse.triu(self.partial_correlation_, 1).tocsr().tocoo()
-            return upper.row, upper.col, upper.data
-        first, second = np.triu_indices(self.n_features_in_, 1)
-        values = self.partial_correlation_[first, second]
-        defined = ~np.isnan(values)
-        return first[defined], second[defined], values[defined]
-
-    def _tests(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        if self.fdr_cutoff_ is not None:
-            return {"fdr": self._rates}
-        if self.degrees_of_freedom_ is None:
-            return {}
-        p = p_values(values, self.degrees_of_freedom_)
-        return {"p_value": p, "p_adjusted": adjusted(p, self.n_features_in_ * (self.n_features_in_ - 1) // 2)}
 
     def _covariance(self, method: str) -> np.ndarray:
         check_is_fitted(self)

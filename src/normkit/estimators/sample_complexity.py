@@ -7,6 +7,8 @@ arXiv:2311.13774, theorem 1: Õ(d^k) samples against the Θ̃(d^{kq}) of kernel 
 from dataclasses import dataclass
 from math import comb
 
+from normkit.estimators._parameters import check, is_whole
+
 __all__ = ["SampleComplexity", "sample_complexity_report"]
 
 _ENOUGH = 8
@@ -87,9 +89,8 @@ def sample_complexity_report(d: int, k: int, q: int, n: int) -> SampleComplexity
         n: samples, of both stages together.
 
     Raises:
-        ValueError: a number below 1; the message says which.
+        ValueError: one of them is no whole number of at least 1; the message says which.
     """
     for name, value in {"d": d, "k": k, "q": q, "n": n}.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}: it must be at least 1")
+        check(name, value, is_whole(value), "a whole number of at least 1")
     return SampleComplexity(d, k, q, n)

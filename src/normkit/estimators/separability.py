@@ -85,6 +85,7 @@ def margin(Z: Float[ndarray, "n d"]) -> float:
     Raises:
         ValueError: no sample, or numbers that are not finite.
     """
+    Z = np.asarray(Z, dtype=np.float64)
     if len(Z) == 0 or not np.isfinite(Z).all():
         raise ValueError(f"the margin of finite numbers is asked for, one sample at least; got {_blemish(Z)}")
     return _margin(Z) if _separates(Z) else 0.0
@@ -114,12 +115,14 @@ def separability_report(
         fit_intercept: whether a constant column of ones belongs to the samples.
 
     Raises:
-        ValueError: not two classes, numbers of samples and labels that differ, or samples that are not finite.
+        ValueError: not two classes, numbers of samples and labels that differ, samples that are not finite, or a step
+            size that is not positive and finite.
     """
-    classes, codes = np.unique(y, return_inverse=True)
+    A = np.asarray(A, dtype=np.float64)
+    classes, codes = np.unique(np.asarray(y), return_inverse=True)
     if len(classes) != 2 or len(A) != len(y):
         raise ValueError(
-            f"two classes and a label a sample are wanted, got {len(classes)} classes, {A.shape}, {y.shape}"
+            f"two classes and a label a sample are wanted, got {len(classes)} classes, {A.shape}, {np.shape(y)}"
         )
     check("step_size", step_size, is_number(step_size) and step_size > 0, "a positive and finite number")
     signs = np.where(codes == 1, 1.0, -1.0)[:, None]

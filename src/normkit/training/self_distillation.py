@@ -11,9 +11,11 @@ Source: Borup and Andersen (2021), Even your Teacher Needs Guidance, arXiv:2102.
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -114,12 +116,13 @@ def self_distill(
         options: anything else that `training.fit` takes (epochs, steps, schedule, precision, devices, callback, …).
 
     Raises:
-        ValueError: fewer than one round, an α outside [0, 1] or given twice, an unknown loss, no validation data or
-            too few of them for an estimate, a folder of a run with other settings, or what `training.fit` finds wrong.
+        ValueError: fewer than one round, an α outside [0, 1] or given twice, an unknown loss, a temperature or
+            regularization out of its range, no validation data or too few of them for an estimate, a folder of a run
+            with other settings, or what `training.fit` finds wrong.
         TypeError: an option that is set here (`checkpoint`).
     """
     share = _share(alpha, ground_truth_weight)
-    _check(rounds, loss, options)
+    _check(rounds, loss, temperature, regularization, options)
     if out is not None:
         settings = {
             "alpha": "estimate" if share is None else share,
@@ -205,25 +208,33 @@ def _round(
     return work.train(teacher, weight, f"round-{number}"), weight
 
 
-def _share(alpha: float | str, ground_truth_weight: float | str | None) -> float | None:
+def _share(alpha: Any, ground_truth_weight: Any) -> float | None:
     """α as a number, or None where it is to be estimated."""
-    if alpha != "estimate" and ground_truth_weight is not None:
+    if ground_truth_weight is not None and not (isinstance(alpha, str) and alpha == "estimate"):
         raise ValueError("alpha and ground_truth_weight are two names of one weight: give one of them")
     given = alpha if ground_truth_weight is None else ground_truth_weight
-    if isinstance(given, str):
-        if given != "estimate":
-            raise ValueError(f"alpha is {given!r}: it must be a number from 0 to 1 or 'estimate'")
+    if isinstance(given, str) and given == "estimate":
         return None
-    return ground_truth_share(given, None)
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise ValueError(f"alpha is {given!r}: it must be a number from 0 to 1 or 'estimate'")
+    return ground_truth_share(float(given), None)
 
 
-def _check(rounds: int, loss: str, options: dict[str, Any]) -> None:
-    if rounds < 1:
-        raise ValueError(f"rounds is {rounds}: it must be at least 1 (the first model)")
+def _check(rounds: Any, loss: Any, temperature: Any, regularization: Any, options: dict[str, Any]) -> None:
+    if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
+        raise ValueError(f"rounds is {rounds!r}: it must be a whole number of at least 1 (the first model)")
+    if not (_is_number(temperature) and temperature > 0):
+        raise ValueError(f"temperature is {temperature!r}: it must be a finite number above 0")
+    if not (_is_number(regularization) and regularization >= 0):
+        raise ValueError(f"regularization is {regularization!r}: it must be a finite number of at least 0")
     if loss not in KINDS:
         raise ValueError(f"loss is {loss!r}: it must be one of {', '.join(KINDS)}")
     if taken := sorted({"checkpoint", "model", "batches"} & options.keys()):
         raise TypeError(f"self_distill sets {', '.join(taken)} itself: for checkpoints pass out=FOLDER")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What an attacker sees: the integers that an estimator releases on two neighbouring data sets, released many times."""
+"""What an attacker sees: what estimators hold that were fitted to two neighbouring data sets, many times each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import numpy as np
 from normkit.estimators.private import release
 from normkit.estimators.private.audit import epsilon_lower_bound, log_likelihood_ratio
 from normkit.estimators.private.noise import add_noise
+
+_STEPS = 2.0**20
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,25 @@ def released(fit: Callable[[], Any], monkeypatch: Any) -> tuple[Released, Any]:
     return caught[0], fitted
 
 
-def attack(one: Released, two: Released, delta: float, repeats: int, noise: float = 1.0) -> float:
-    """ε from below, from `repeats` releases of each neighbour; `noise` multiplies the scale that was asked for."""
+def attack(make: Callable[..., Any], delta: float, source: str, repeats: int) -> float:
+    """ε from below, from what `repeats` estimators hold that were fitted to each of two neighbours at ε = 1.
+
+    The neighbour lacks a row that lies far out, where it moves the most. The attacker knows both tables, so he can
+    compute both sums, and takes the best test there is for the noise that the first release states.
+    """
+    rows, labels = np.array([[9.0], [0.3], [-1.2], [0.8]]), np.array(["a", "b", "a", "b"])
+    tables = [(rows[start:], labels[start:]) for start in (0, 1)]
+    options = {"delta": delta, "noise": source}
+    one, two = (_held(make(**options, epsilon=1e6, insecure_seed=0).fit(*table)) for table in tables)
     scores = []
-    for drawn in (one, two):
-        scale = drawn.scale * noise
-        many = add_noise(np.tile(drawn.values, repeats), drawn.mechanism, scale, drawn.source).reshape(repeats, -1)
-        scores.append(log_likelihood_ratio(many, one.values, two.values, drawn.mechanism, scale))
+    for table in tables:
+        fits = [make(**options, epsilon=1.0).fit(*table) for _ in range(repeats)]
+        released, spend = np.stack([_held(each) for each in fits]), fits[0].spend_
+        scores.append(log_likelihood_ratio(released, one, two, spend.mechanism, spend.scale * _STEPS))
     return epsilon_lower_bound(*scores, delta)
+
+
+def _held(fitted: Any) -> np.ndarray:
+    """The released sums that a fitted estimator holds, in steps of 2⁻²⁰."""
+    sums = next(getattr(fitted, name) for name in fitted._summed() if getattr(fitted, name) is not None)
+    return np.rint(sums.ravel() * _STEPS).astype(np.int64)

@@ -25,10 +25,10 @@ ALMOST_EXACT = 1e7  # an epsilon
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernel_sums_approach_the_exact_ones(kernel: str) -> None:
     density = PrivateKernelDensity(
-        kernel, 2.0, epsilon=ALMOST_EXACT, n_features=20_000, random_state=0, insecure_seed=0
+        kernel, 2.0, epsilon=ALMOST_EXACT, n_features=10_000, random_state=0, insecure_seed=0
     ).fit(X)
     exact = exact_kernel_sums(X, Y, kernel, 2.0)
-    assert np.abs(density.sum(Y) - exact).mean() / len(X) < 4 / np.sqrt(2 * 20_000)  # D frequencies sample it
+    assert np.abs(density.sum(Y) - exact).mean() / len(X) < 4 / np.sqrt(2 * 10_000)  # D frequencies sample it
     np.testing.assert_allclose(density.kde(Y), density.sum(Y) / density.count_)
     np.testing.assert_allclose(density.score_samples(Y), np.log(density.kde(Y)))
 
@@ -63,7 +63,7 @@ def test_distances_state_their_noise(metric: str, relation: str, delta: float) -
     options = {"bounds": (-2.0, 2.0), "delta": delta, "depth": 4, "neighbours": relation, "n_projections": 3}
     if metric == "lp":
         options["p"] = 3.0
-    fits = [PrivateDistance(metric, epsilon=1.0, random_state=0, insecure_seed=s, **options).fit(X) for s in range(200)]
+    fits = [PrivateDistance(metric, epsilon=1.0, random_state=0, insecure_seed=s, **options).fit(X) for s in range(120)]
     answers = np.stack([fit.sum_distances(Y[:3]) for fit in fits])
     np.testing.assert_allclose(answers.std(axis=0), fits[0].noise_std(Y[:3]), rtol=0.3)
 
@@ -158,26 +158,31 @@ def test_frames_in() -> None:
     np.testing.assert_array_equal(density.sum(pd.DataFrame(Y, columns=names)), plain.sum(Y))
     with pytest.raises(ValueError, match="feature names"):
         density.sum(pd.DataFrame(Y, columns=list("abdc")))
+    for kind in FITTED:
+        fitted = FITTED[kind](pd.DataFrame(X, columns=names))
+        frame = pd.DataFrame(Y, columns=names)
+        assert len(_answers(fitted, frame)) == len(fitted.noise_std(frame)) == len(fitted.estimate_error(frame)) == 20
 
 
 FITTED = {
     "density": lambda X: PrivateKernelDensity("cauchy", epsilon=1, random_state=0, n_projections=3).fit(X),
     "l1": lambda X: PrivateDistance(bounds=(-2, 2), epsilon=1, delta=1e-6, depth=3).fit(X),
     "l2": lambda X: PrivateDistance("l2", bounds=(-2, 2), epsilon=1, depth=3, random_state=0).fit(X),
+    "lp": lambda X: PrivateDistance("lp", 1.5, bounds=(-2, 2), epsilon=1, depth=3).fit(X),
     "sqeuclidean": lambda X: PrivateDistance("sqeuclidean", bounds=3, epsilon=1).fit(X),
     "public n": lambda X: PrivateDistance(bounds=(-2, 2), epsilon=1, depth=3, neighbours="replace_one").fit(X),
     "classes": lambda X: PrivateSimilarityClassifier(epsilon=1, classes=[3, 5, 9], random_state=0).fit(
-        X, np.where(X[:, 0] > 0, 3, 9)
+        X, np.where(np.asarray(X)[:, 0] > 0, 3, 9)
     ),
     "means": lambda X: PrivateSimilarityClassifier("inner", epsilon=1, classes=["l", "r"], weighting="mean").fit(
-        X, np.where(X[:, 0] > 0, "l", "r")
+        X, np.where(np.asarray(X)[:, 0] > 0, "l", "r")
     ),
 }
 
 
-def _answers(fitted: Any) -> Any:
+def _answers(fitted: Any, queries: Any = Y) -> Any:
     method = next(name for name in ("sum", "sum_distances", "predict") if hasattr(fitted, name))
-    return getattr(fitted, method)(Y)
+    return getattr(fitted, method)(queries)
 
 
 @pytest.mark.parametrize("kind", FITTED)
@@ -190,6 +195,45 @@ def test_a_file_answers_like_the_object(kind: str, tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.noise_std(Y), fitted.noise_std(Y))
     assert again.spend_ == fitted.spend_
     assert again.get_params()["epsilon"] == 1
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "density": {"kernel": "gaussian", "bandwidth": 9.0, "n_features": 7, "n_projections": 1, "delta": 1e-3},
+    "l1": {"metric": "sqeuclidean", "p": 3.0, "bounds": (0, 1), "depth": 9, "n_projections": 2, "delta": 0.0},
+    "l2": {"metric": "l1", "p": 3.0, "bounds": (0, 1), "depth": 9, "n_projections": 2, "delta": 1e-3},
+    "lp": {"metric": "l1", "p": 3.0, "bounds": (0, 1), "depth": 9, "n_projections": 2},
+    "sqeuclidean": {"metric": "l2", "p": 3.0, "bounds": (0, 1), "depth": 9, "n_projections": 2},
+    "public n": {"metric": "lp", "p": 3.0, "neighbours": "add_remove"},
+    "classes": {"similarity": "inner", "bandwidth": 9.0, "n_features": 7, "weighting": "mean", "classes": [1, 2]},
+    "means": {"similarity": "gaussian", "bandwidth": 9.0, "n_features": 7, "weighting": "sum", "classes": ["x", "y"]},
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_parameters_that_are_changed_later_change_no_answer(kind: str, tmp_path: Any) -> None:
+    fitted = FITTED[kind](X)
+    before = [_answers(fitted), fitted.noise_std(Y), fitted.estimate_error(Y)]
+    for options in ({name: value} for name, value in CHANGES[kind].items()):
+        fitted.set_params(**options)
+        fitted.save(tmp_path / "release.safetensors")
+        for each in (fitted, load_private(tmp_path / "release.safetensors")):
+            for found, wanted in zip((_answers(each), each.noise_std(Y), each.estimate_error(Y)), before, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_query_may_be_changed_later_and_is_looked_at(tmp_path: Any) -> None:
+    fitted = FITTED["l1"](X)
+    consistent = fitted.sum_distances(Y)
+    fitted.set_params(query="geometric", alpha=0.5)
+    fitted.save(tmp_path / "release.safetensors")
+    geometric = fitted.sum_distances(Y)
+    assert not np.any(geometric == consistent)
+    np.testing.assert_array_equal(load_private(tmp_path / "release.safetensors").sum_distances(Y), geometric)
+    np.testing.assert_array_equal(fitted.set_params(query="consistent").sum_distances(Y), consistent)
+    with pytest.raises(ValueError, match="query is 'exact'"):
+        fitted.set_params(query="exact").sum_distances(Y)
+    with pytest.raises(ValueError, match="is for metric 'l1', and metric is 'l2'"):
+        FITTED["l2"](X).set_params(query="geometric").sum_distances(Y)
 
 
 def test_a_file_keeps_the_names_of_columns(tmp_path: Any) -> None:
@@ -301,8 +345,9 @@ def test_classes_read_from_the_labels_are_warned_of() -> None:
 
 def test_the_geometric_query_states_no_noise() -> None:
     distance = PrivateDistance(bounds=(-2, 2), epsilon=1.0, depth=3, query="geometric").fit(X)
-    with pytest.raises(ValueError, match="noise_std is for query='consistent'"):
-        distance.noise_std(Y)
+    for asked in ("noise_std", "estimate_error"):
+        with pytest.raises(ValueError, match=f"{asked} is for query='consistent'"):
+            getattr(distance, asked)(Y)
 
 
 def test_a_missing_extra_is_named_before_anything_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,19 @@
 """Budgets count every release of an object, refuse what is no release, and know the process that they count in."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
 
-from normkit.estimators import PrivacyBudget, PrivacyBudgetError, PrivateKernelDensity
+from normkit.estimators import (
+    PrivacyBudget,
+    PrivacyBudgetError,
+    PrivateDistance,
+    PrivateKernelDensity,
+    PrivateSimilarityClassifier,
+)
+from normkit.estimators.private import tree
 
 X = np.random.default_rng(0).normal(size=(50, 2))
 
@@ -63,3 +71,66 @@ def test_a_refused_fit_leaves_what_was_released() -> None:
     np.testing.assert_array_equal(density.sum(X[:3]), before)
     with pytest.raises(ValueError, match="NaN"):
         PrivateKernelDensity(epsilon=1.0).fit(X * np.nan)
+
+
+class _Watched:
+    """Rows that note when they are read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+        self.read += 1
+        return X
+
+
+REFUSED = [
+    (PrivateKernelDensity, {"epsilon": 60.0, "delta": 0.0}),
+    (PrivateKernelDensity, {"epsilon": 700.0, "delta": 1e-9}),
+    (PrivateSimilarityClassifier, {"epsilon": 60.0, "delta": 0.0, "classes": [0, 1]}),
+    (PrivateSimilarityClassifier, {"epsilon": 1.0, "delta": 1e-13, "classes": [0, 1]}),
+    (PrivateSimilarityClassifier, {"epsilon": 60.0, "delta": 0.0, "classes": [0, 1], "weighting": "mean"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), REFUSED)
+def test_the_fast_sampler_is_refused_before_a_row_is_read(kind: Any, options: dict[str, Any]) -> None:
+    """Where the size of the release is given; the size, and so what the sampler's error costs, needs no data."""
+    rows, budget = _Watched(), PrivacyBudget(1e6, 0.5)
+    with pytest.raises(ValueError, match="noise is 'fast', whose error costs"):
+        kind(noise="fast", budget=budget, **options).fit(rows, np.arange(50) % 2)
+    assert rows.read == 0
+    assert budget.spends == ()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        PrivateDistance(bounds=(-1, 1), epsilon=60.0, noise="fast"),
+        PrivateDistance("l2", bounds=1.0, epsilon=60.0, noise="fast"),
+        PrivateDistance("sqeuclidean", bounds=1.0, epsilon=60.0, noise="fast", neighbours="replace_one"),
+        PrivateSimilarityClassifier("inner", epsilon=60.0, noise="fast", classes=[0, 1]),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_where_the_size_is_that_of_the_rows_it_is_refused_before_they_are_summed(
+    estimator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def summed(*_: object, **__: object) -> None:
+        raise AssertionError("rows were summed")
+
+    monkeypatch.setattr(tree, "tree_counts", summed)
+    if getattr(estimator, "metric", None) != "l2":  # which projects by exact products of whole numbers
+        monkeypatch.setattr(np, "rint", summed)
+    budget = PrivacyBudget(1e6, 0.5)
+    with pytest.raises(ValueError, match="noise is 'fast', whose error costs"):
+        estimator.set_params(budget=budget).fit(X, np.arange(50) % 2)
+    assert budget.spends == ()
+
+
+def test_the_fast_samplers_own_delta_is_held_against_the_budget_before_a_row_is_read() -> None:
+    rows, budget = _Watched(), PrivacyBudget(5.0, 1e-300)
+    with pytest.raises(PrivacyBudgetError, match="costs epsilon 1 and delta"):
+        _density(noise="fast", budget=budget).fit(rows)
+    assert rows.read == 0
+    assert budget.spends == ()

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,6 +32,44 @@ def test_sigma_is_the_smallest(epsilon: float, delta: float) -> None:
     sigma = gaussian_sigma(epsilon, delta, 2.0)
     assert gaussian_delta(epsilon, sigma / 2) <= delta * (1 + 1e-9)
     assert gaussian_delta(epsilon, sigma / 2 * 0.999) > delta
+
+
+SMALL = (1e-300, 1e-30, 1e-12, 1e-9, 1e-7, 1e-6, 1e-3, 1.0, 30.0)
+
+
+def _log_delta(epsilon: float, ratio: float) -> mpmath.mpf:
+    """log δ with 400 digits, of which no difference takes all."""
+
+    def normal(x: mpmath.mpf) -> mpmath.mpf:
+        return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+    e, r = mpmath.mpf(epsilon), mpmath.mpf(ratio)
+    return mpmath.log(normal(1 / (2 * r) - e * r) - mpmath.exp(e) * normal(-1 / (2 * r) - e * r))
+
+
+@pytest.mark.parametrize("epsilon", SMALL)
+@pytest.mark.parametrize("delta", [1e-30, 1e-15, 1e-9, 1e-5, 0.1, 0.9])
+def test_sigma_is_private_and_the_smallest_to_nine_digits(epsilon: float, delta: float) -> None:
+    """In exact arithmetic, down to an ε whose two terms agree in all digits that float64 has."""
+    sigma = gaussian_sigma(epsilon, delta)
+    with mpmath.workdps(400):
+        assert _log_delta(epsilon, sigma) <= mpmath.log(mpmath.mpf(delta))
+        assert _log_delta(epsilon, sigma * (1 - 1e-9)) > mpmath.log(mpmath.mpf(delta))
+
+
+def test_sigma_falls_with_epsilon_and_with_delta() -> None:
+    deltas = (1e-300, 1e-30, 1e-12, 1e-5, 1e-2, 0.5, 0.99)
+    sigma = np.array([[gaussian_sigma(epsilon, delta) for delta in deltas] for epsilon in np.logspace(-30, 3, 80)])
+    # where ε is next to nothing, δ alone sets σ and the rest is rounding
+    assert np.all(sigma[1:] <= sigma[:-1] * (1 + 1e-11))
+    assert np.all(np.diff(sigma, axis=1) < 0)
+    for epsilon, row in zip(np.logspace(-30, 3, 80), sigma, strict=True):
+        for delta, each in zip(deltas, row, strict=True):
+            assert each <= concentrated_sigma(epsilon, delta, 1.0)
+
+
+def test_sigma_beyond_all_numbers_is_infinite() -> None:
+    assert math.isinf(gaussian_sigma(5e-324, 5e-324))
 
 
 @pytest.mark.parametrize(

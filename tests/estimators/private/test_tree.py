@@ -47,6 +47,25 @@ def test_leaf_variance_is_that_of_least_squares(depth: int, known: bool) -> None
     np.testing.assert_allclose(tree.leaf_variance(weights, known), wanted, rtol=1e-10)
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 5, 12])
+def test_the_variance_of_a_distance_needs_the_path_of_its_query_alone(depth: int, known: bool) -> None:
+    rng = np.random.default_rng(depth)
+    for low, high in ((-2.0, 3.0), (0.0, 1e-9), (-1e6, 1e6)):
+        centers, width = tree.bin_centers(low, high, depth), high - low
+        y = np.concatenate(
+            (
+                rng.uniform(low - width, high + width, 50),
+                centers[:3],
+                low + width * np.arange(8) / 8,
+                [high, low - 100 * width, high + 100 * width],
+            )
+        )
+        wanted = tree.leaf_variance(np.abs(centers - y[:, None]), known)
+        found = tree.distance_variance(y, low, high, depth, known)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-25 * width**2)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10_000))
 def test_queries_are_sums_over_leaves(depth: int, seed: int) -> None:

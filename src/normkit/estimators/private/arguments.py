@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_number", "require_number", "require_whole"]
+__all__ = ["is_number", "require_number", "require_shape", "require_whole"]
 
 
 def is_number(value: Any) -> bool:
@@ -32,3 +32,14 @@ def require_whole(name: str, value: Any, low: int, wanted: str, *, high: int | N
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or int(value) < low or (high is not None and int(value) > high):
         raise ValueError(f"{name} is {value!r}: {wanted}")
+
+
+def require_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """ValueError unless `value` is an array of finite float64 of this shape."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+        kind = f"of {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"{name} is {kind}, and an array of float64 is wanted")
+    if value.shape != shape:
+        raise ValueError(f"{name} has shape {value.shape}, and {shape} is wanted")
+    if not np.all(np.isfinite(value)):
+        raise ValueError(f"{name} holds what is not finite")

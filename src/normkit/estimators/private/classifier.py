@@ -129,11 +129,13 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         if self.classes is not None:
             self.classes_ = _given_labels(self.classes)
         sized = self.similarity != "inner" and self.classes is not None
-        plan = self._plan(self._sensitivity(2 * self.n_features)) if sized else None
+        plan = self._plan(self._sensitivity(2 * int(self.n_features))) if sized else None
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         label = self._labels(y)
-        plan = plan or self._plan(self._sensitivity(X.shape[1] if self.similarity == "inner" else 2 * self.n_features))
+        plan = plan or self._plan(
+            self._sensitivity(X.shape[1] if self.similarity == "inner" else 2 * int(self.n_features))
+        )
         self._draw_public(X.shape[1])
         self._release_classes(self._sums(X, label), np.bincount(label, minlength=len(self.classes_)), plan)
         return self
@@ -164,9 +166,9 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         if self.similarity == "inner":
             return
         if self.n_projections is not None:
-            self.projection_ = draw_projection(dims, self.n_projections, rng)
-        dims = self.n_projections or dims
-        self.frequencies_ = draw_frequencies(self.similarity, dims, self.n_features, rng, self.bandwidth)
+            self.projection_ = draw_projection(dims, int(self.n_projections), rng)
+        dims = int(self.n_projections or dims)
+        self.frequencies_ = draw_frequencies(self.similarity, dims, int(self.n_features), rng, float(self.bandwidth))
 
     def _sums(self, X: Any, label: Int[ndarray, "n"]) -> Int[ndarray, "K features"]:
         if self.frequencies_ is not None:

@@ -126,9 +126,9 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         rng = check_random_state(self.random_state)
         self.projection_ = None
         if self.n_projections is not None:
-            self.projection_ = draw_projection(X.shape[1], self.n_projections, rng)
-        dims = self.n_projections or X.shape[1]
-        self.frequencies_ = draw_frequencies(self.kernel, dims, self.n_features, rng, self.bandwidth)
+            self.projection_ = draw_projection(X.shape[1], int(self.n_projections), rng)
+        dims = int(self.n_projections or X.shape[1])
+        self.frequencies_ = draw_frequencies(self.kernel, dims, int(self.n_features), rng, self.bandwidth_)
         sums = feature_sums(X, self.frequencies_, self.projection_)
         if self.neighbours == "replace_one":
             self.sums_, self.count_ = self._release(sums, plan)[None], float(X.shape[0])

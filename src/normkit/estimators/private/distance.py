@@ -13,13 +13,14 @@ from normkit.estimators.private import tree
 from normkit.estimators.private.bounds import as_ball, as_box, into_ball
 from normkit.estimators.private.distance_options import check_query, check_structure
 from normkit.estimators.private.features import FRACTION_BITS, rowwise_product
+from normkit.estimators.private.power_sums import power_binning, power_sums, power_variance
 from normkit.estimators.private.release import PrivateEstimator, whole_or_nothing
 from normkit.estimators.private.scale import Sensitivity
 
 __all__ = ["PrivateDistance"]
 
 _DEEPEST = 14
-_BLOCK = 2**22  # numbers held at once
+_PARTS = ("nodes_", "moments_", "ranges_", "center_", "radius_", "directions_")
 
 
 class PrivateDistance(PrivateEstimator):
@@ -73,19 +74,10 @@ class PrivateDistance(PrivateEstimator):
     center_: Any
     radius_: Any
     directions_: Any
+    p_: Any
     _leaves: Any
 
-    _released = (
-        "nodes_",
-        "moments_",
-        "ranges_",
-        "center_",
-        "radius_",
-        "directions_",
-        "count_",
-        "metric_",
-        "p_",
-    )
+    _released = (*_PARTS, "count_", "metric_", "p_")
 
     def __init__(
         self,
@@ -130,7 +122,8 @@ class PrivateDistance(PrivateEstimator):
         check_query(self.metric, self.query, self.alpha)
         X = validate_data(self, X, dtype=np.float64)
         self.metric_, self.p_ = self.metric, float(self.p) if self.metric == "lp" else None
-        self.nodes_ = self.moments_ = self.ranges_ = self.center_ = self.radius_ = self.directions_ = None
+        for name in _PARTS:
+            setattr(self, name, None)
         if self.metric in ("l1", "lp"):
             low, high = as_box(self.bounds, X.shape[1])
             self.ranges_ = np.column_stack((low, high))
@@ -146,7 +139,7 @@ class PrivateDistance(PrivateEstimator):
 
     def _project(self, X: Float[ndarray, "n d"]) -> Float[ndarray, "n k"]:
         rng = check_random_state(self.random_state)
-        self.directions_ = rng.standard_normal((X.shape[1], self.n_projections))
+        self.directions_ = rng.standard_normal((X.shape[1], int(self.n_projections)))
         # |gᵀx| ≤ ‖g‖R always; in many dimensions a Gaussian bound is tighter, beyond which one row in a million lies
         longest = np.minimum(
             np.linalg.norm(self.directions_, axis=0), math.sqrt(2 * math.log(1e6 * max(2, self.n_projections)))
@@ -156,7 +149,7 @@ class PrivateDistance(PrivateEstimator):
 
     def _fit_trees(self, X: Float[ndarray, "n trees"]) -> None:
         trees, public = X.shape[1], self.neighbours == "replace_one"
-        depth = self.depth or (min(_DEEPEST, max(1, math.ceil(math.log2(len(X))))) if public else _DEEPEST)
+        depth = int(self.depth or 0) or (min(_DEEPEST, max(1, math.ceil(math.log2(len(X))))) if public else _DEEPEST)
         moved = trees * (2 * depth if public else depth + 1)
         numbers = trees * (2 ** (depth + 1) - (2 if public else 1))
         # Laplace's noise is exact on whole counts; Gaussian's is drawn finer, where its curve is the continuous one's
@@ -217,14 +210,7 @@ class PrivateDistance(PrivateEstimator):
         Raises:
             ValueError: for the geometric query, whose error is mostly not noise.
         """
-        Y = self._as_queries(Y, "noise_std")
-        if self.metric_ == "sqeuclidean":
-            square = np.square((Y - self.center_) / self.radius_).sum(axis=1)
-            counted = 0.0 if self.spend_.relation == "replace_one" else square**2
-            return self.radius_**2 * np.sqrt(self.noise_variance_ * (1 + 4 * square + counted))
-        Y, factor = self._of_trees(Y)
-        variance = sum((self._variance_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
-        return factor * np.sqrt(self.noise_variance_ * variance)
+        return self._noise(self._as_queries(Y, "noise_std"))
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
         """Standard error of each answer of `sum_distances` as an estimate of the exact sum for rows within bounds.
@@ -239,18 +225,33 @@ class PrivateDistance(PrivateEstimator):
         Raises:
             ValueError: for the geometric query.
         """
-        noise, Y = self.noise_std(Y), self._as_queries(Y, "estimate_error")
-        if self.metric_ == "sqeuclidean":
-            return noise
-        Y, factor = self._of_trees(Y)
+        Y = self._as_queries(Y, "estimate_error")
         if self.metric_ == "l2":
-            count = Y.shape[1]
-            if count < 2:
-                return np.full(len(Y), np.inf)
-            each = np.stack([self._of_tree(j, Y[:, j]) for j in range(count)])
-            return factor * each.std(axis=0, ddof=1) * math.sqrt(count)
+            return self._error_of_directions(Y)
+        if self.metric_ == "sqeuclidean":
+            return self._noise(Y)
         binned = sum((self._binning_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
-        return np.hypot(noise, binned / math.sqrt(3))
+        return np.hypot(self._noise(Y), binned / math.sqrt(3))
+
+    def _noise(self, Y: Float[ndarray, "q d"]) -> Float[ndarray, "q"]:
+        if self.metric_ == "sqeuclidean":
+            square = np.square((Y - self.center_) / self.radius_).sum(axis=1)
+            counted = 0.0 if self.spend_.relation == "replace_one" else square**2
+            return self.radius_**2 * np.sqrt(self.noise_variance_ * (1 + 4 * square + counted))
+        Y, factor = self._of_trees(Y)
+        variance = sum((self._variance_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
+        return factor * np.sqrt(self.noise_variance_ * variance)
+
+    def _error_of_directions(self, Y: Float[ndarray, "q d"]) -> Float[ndarray, "q"]:
+        """√k times the deviation of what each of k directions says; squares are added up around a running mean."""
+        Y, factor = self._of_trees(Y)
+        mean, squares = np.zeros(len(Y)), np.zeros(len(Y))
+        for j in range(Y.shape[1]):
+            away = self._of_tree(j, Y[:, j]) - mean
+            mean += away / (j + 1)
+            squares += away**2 * (j / (j + 1))
+        count = Y.shape[1]
+        return factor * np.sqrt(squares * count / (count - 1)) if count > 1 else np.full(len(Y), np.inf)
 
     def _as_queries(self, Y: Any, asked: str) -> Float[ndarray, "q d"]:
         check_is_fitted(self)
@@ -273,35 +274,23 @@ class PrivateDistance(PrivateEstimator):
 
     def _of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
         if self.query == "geometric":
-            return tree.geometric_sums(self.nodes_[j], *self._range(j), self.alpha, y)
-        if self.metric_ != "lp":
-            return tree.distance_sums(self._leaves[j], self._centers(j), y)
-        return np.concatenate([away**self.p_ @ self._leaves[j] for away in self._away(j, y)])
+            return tree.geometric_sums(self.nodes_[j], *self._range(j), float(self.alpha), y)
+        if self.metric_ == "lp":
+            return power_sums(self._leaves[j], self._centers(j), y, self.p_)
+        return tree.distance_sums(self._leaves[j], self._centers(j), y)
 
     def _variance_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
         known = self.spend_.relation == "replace_one"
-        if self.metric_ != "lp":
-            return tree.distance_variance(y, *self._range(j), int(math.log2(self._leaves.shape[1])), known)
-        return np.concatenate([tree.leaf_variance(away**self.p_, known) for away in self._away(j, y)])
+        if self.metric_ == "lp":
+            return power_variance(self._centers(j), y, self.p_, known)
+        return tree.distance_variance(y, *self._range(j), int(math.log2(self._leaves.shape[1])), known)
 
     def _binning_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
-        """Σ_i u_i b_i, b_i being the most by which |x − y|^p of a row in bin i differs from |g_i − y|^p."""
         low, high = self._range(j)
         half = (high - low) / self._leaves.shape[1] / 2
-        if self.metric_ != "lp":
-            return np.full(len(y), max(self.count_, 0.0) * half)
-        bounds = []
-        for away in self._away(j, y):
-            taken = away**self.p_
-            most = np.maximum((away + half) ** self.p_ - taken, taken - np.maximum(away - half, 0.0) ** self.p_)
-            bounds.append(np.maximum(most @ self._leaves[j], 0.0))
-        return np.concatenate(bounds)
-
-    def _away(self, j: int, y: Float[ndarray, "q"]) -> Any:
-        """|g_i − y| for blocks of queries."""
-        centers = self._centers(j)
-        step = max(1, _BLOCK // len(centers))
-        return (np.abs(centers - y[start : start + step, None]) for start in range(0, len(y), step))
+        if self.metric_ == "lp":
+            return power_binning(self._leaves[j], self._centers(j), half, y, self.p_)
+        return np.full(len(y), max(self.count_, 0.0) * half)
 
     def _public(self) -> dict[str, Any]:
         return {

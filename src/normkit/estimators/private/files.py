@@ -5,6 +5,7 @@ The rows are nowhere in a fitted object, so they cannot be in the file.
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from normkit.estimators.private.arguments import require_whole
 from normkit.estimators.private.classifier import PrivateSimilarityClassifier
 from normkit.estimators.private.density import PrivateKernelDensity
 from normkit.estimators.private.distance import PrivateDistance
+from normkit.estimators.private.loaded import check_classifier, check_density, check_distance, check_release
 from normkit.estimators.private.release import PrivateEstimator
 from normkit.estimators.private.spend import PrivacySpend
 
@@ -23,6 +26,11 @@ __all__ = ["load_private", "write"]
 _FORMAT = 1
 _KINDS: dict[str, type[PrivateEstimator]] = {
     kind.__name__: kind for kind in (PrivateKernelDensity, PrivateDistance, PrivateSimilarityClassifier)
+}
+_CHECKS = {
+    "PrivateKernelDensity": check_density,
+    "PrivateDistance": check_distance,
+    "PrivateSimilarityClassifier": check_classifier,
 }
 _NOT_KEPT = ("random_state", "budget", "classes", "device")
 
@@ -51,7 +59,7 @@ def load_private(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no release of normkit, or of a later version of the format.
+        ValueError: it is no release of normkit, or a damaged one, or of a later version of the format.
     """
     file = Path(path)
     if not file.is_file():
@@ -60,21 +68,47 @@ def load_private(path: str | os.PathLike[str]) -> Any:
         with safe_open(file, framework="numpy") as opened:
             described = json.loads((opened.metadata() or {})["normkit.private"])
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, KeyError, ValueError):
-        raise ValueError(f"{file} is no private release of normkit: write one with save()") from None
-    if described["format"] > _FORMAT or described["kind"] not in _KINDS:
-        raise ValueError(f"{file} is of a later normkit (format {described['format']}): update normkit")
-    estimator = _KINDS[described["kind"]](**described["parameters"])
-    for name in estimator._released:
-        value = arrays[name] if name in arrays else described["others"][name]
+        version = described["format"]
+        require_whole("format", version, 1, "a number is wanted")
+        if version <= _FORMAT:
+            return _rebuilt(described, arrays)
+    except _DAMAGE as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"{file} is no private release of normkit, or a damaged one ({reason}): write one with save()"
+        ) from None
+    raise ValueError(f"{file} is of a later normkit (format {version}): update normkit")
+
+
+_DAMAGE = (SafetensorError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading a file raises that holds something else than was written."""
+
+
+def _rebuilt(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """The fitted estimator, every part of which has been looked at."""
+    kind = _KINDS[described["kind"]]
+    parameters, others = described["parameters"], described["others"]
+    _require_names("parameters", parameters, set(kind._get_param_names()) - set(_NOT_KEPT))
+    _require_names("released parts", {**others, **arrays}, set(kind._released))
+    _require_names("spend", described["spend"], {field.name for field in fields(PrivacySpend)})
+    estimator = kind(**parameters)
+    for name, value in (*others.items(), *arrays.items()):
         setattr(estimator, name, np.asarray(value) if isinstance(value, list) else value)
     estimator.spend_ = PrivacySpend(**described["spend"])
     estimator.noise_variance_ = described["noise_variance"]
     estimator.n_features_in_ = described["n_features_in"]
-    if described["feature_names_in"] is not None:
-        estimator.feature_names_in_ = np.asarray(described["feature_names_in"], dtype=object)
+    names = described["feature_names_in"]
+    if names is not None:
+        estimator.feature_names_in_ = np.asarray(names, dtype=object)
+    check_release(estimator)
+    _CHECKS[described["kind"]](estimator)
     estimator._prepare()
     return estimator
+
+
+def _require_names(what: str, given: dict[str, Any], wanted: set[str]) -> None:
+    if set(given) != wanted:
+        raise ValueError(f"the {what} differ by {', '.join(sorted(set(given) ^ wanted))}")
 
 
 def _is_array(value: Any) -> bool:

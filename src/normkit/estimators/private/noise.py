@@ -9,6 +9,7 @@ Source: Canonne, Kamath, Steinke, *The Discrete Gaussian for Differential Privac
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,11 @@ def add_noise(
 
 def opendp_measurement(mechanism: str, scale: float) -> Any:
     """OpenDP's measurement that adds the noise to integers; its `map` certifies ε or ρ for a sensitivity."""
-    opendp = require("opendp.prelude", extra="private")
+    return _measurement(require("opendp.prelude", extra="private"), mechanism, scale)
+
+
+@lru_cache(maxsize=64)
+def _measurement(opendp: Any, mechanism: str, scale: float) -> Any:
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T="i64"))
     if mechanism == "laplace":

@@ -26,6 +26,7 @@ Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 RELATIONS = ("add_remove", "replace_one")
 SOURCES = ("opendp", "fast")
+MECHANISMS = ("laplace", "gaussian")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class PrivateEstimator(BaseEstimator):
             require_whole("insecure_seed", self.insecure_seed, 0, "give None, or for tests a whole number of 0 or more")
         if self.neighbours not in RELATIONS:
             raise ValueError(f"neighbours is {self.neighbours!r}: choose one of {', '.join(RELATIONS)}")
-        if self.mechanism not in (None, "laplace", "gaussian"):
+        if self.mechanism not in (None, *MECHANISMS):
             raise ValueError(
                 f"mechanism is {self.mechanism!r}: choose laplace, gaussian, or None to take it from delta"
             )

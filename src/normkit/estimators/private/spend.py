@@ -12,7 +12,10 @@ __all__ = ["PrivacyBudget", "PrivacyBudgetError", "PrivacySpend", "PrivacyWarnin
 
 
 class PrivacyWarning(UserWarning):
-    """Something about the data may be read off the result although the noise is right."""
+    """Something about the data may be read off the result although the noise is right.
+
+    Given where labels are read from the data, and for the second release of clones of one estimator without a budget.
+    """
 
 
 class PrivacyBudgetError(ValueError):
@@ -60,7 +63,8 @@ class PrivacyBudget:
     """ε and δ that all releases from the same data share; a release beyond them is refused before it reads a row.
 
     Releases compose by addition: Σε ≤ `epsilon`, Σδ ≤ `delta`. Give the same object as `budget=` to each estimator.
-    Clones of an estimator share it too; it cannot be copied into another process, where it would count anew.
+    Clones of an estimator share it too, so cross-validation, searches and ensembles, which fit clones, are refused when
+    it runs out. It cannot be copied into another process, where it would count anew: use n_jobs=1.
 
     Raises:
         ValueError: ε not above 0, or δ outside [0, 1).
