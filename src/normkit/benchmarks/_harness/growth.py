@@ -62,8 +62,9 @@ class Growth:
 
     @property
     def quick_sizes(self) -> tuple[int, ...]:
-        """Three sizes for a first look, up to the smallest of `sizes` or 8 times the least, whichever is larger."""
-        least, most = self.quick_size, max(self.sizes[0], 8 * self.quick_size)
+        """Three sizes for a first look, up to the smallest of `sizes`, but 8 to 16 times the least."""
+        least = self.quick_size
+        most = min(max(self.sizes[0], 8 * least), 16 * least)
         return least, round((least * most) ** 0.5), most
 
     def make(self, size: int, seed: int) -> tuple[Any, ...]:
