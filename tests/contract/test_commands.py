@@ -39,8 +39,8 @@ def test_command_has_help_json_and_debug(name: str) -> None:
     for leaf in _leaves(command):
         options = {option for parameter in leaf.params for option in parameter.opts}
         assert {"--json", "--debug"} <= options, f"{leaf.name} lacks --json or --debug"
-        bare = [p.name for p in leaf.params if p.param_type_name == "option" and not (p.help or "").strip()]
-        assert not bare, f"{leaf.name}: options without help: {bare}"
+        bare = [p.name for p in leaf.params if not (p.help or "").strip()]
+        assert not bare, f"{leaf.name}: options and arguments without help: {bare}"
 
 
 def test_help_lists_every_command() -> None:
