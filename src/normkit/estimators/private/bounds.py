@@ -63,6 +63,7 @@ def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
     return low / 2 + high / 2, float(half.max() * np.linalg.norm(half / half.max()))
 
 
+@np.errstate(all="ignore")  # whatever the caller's setting: an error or a warning would tell of a row
 def into_ball(
     X: Float[ndarray, "n d"], center: Float[ndarray, "d"], radius: float
 ) -> tuple[Float[ndarray, "n d"], Bool[ndarray, "n"]]:
@@ -75,8 +76,7 @@ def into_ball(
     largest = np.abs(away).max(axis=1, keepdims=True)
     direction = away / np.where(largest > 0, largest, 1.0)
     length = np.maximum(np.sqrt(np.square(direction).sum(axis=1, keepdims=True)), 1.0)
-    with np.errstate(over="ignore", under="ignore"):
-        relative = largest / (radius / 2)
+    relative = largest / (radius / 2)
     outside = relative > 1 / length
     return direction * np.where(outside, 1 / length, relative), outside[:, 0]
 

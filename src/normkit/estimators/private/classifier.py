@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         if self.frequencies_ is not None:
             return grouped_feature_sums(X, label, len(self.classes_), self.frequencies_, self.projection_)
         total = np.zeros((len(self.classes_), X.shape[1]), dtype=np.int64)
-        for place, rows in row_blocks(X, X.shape[1]):
+        for place, rows in row_blocks(X, max(X.shape[1], len(self.classes_))):
             inside, _ = into_ball(rows, np.zeros(X.shape[1]), 1.0)
             member = (label[place] == np.arange(len(self.classes_))[:, None]).astype(np.float64)
             total += (member @ np.rint(inside * 2.0**FRACTION_BITS)).astype(np.int64)  # below 2⁵³: exact in any order
@@ -225,13 +225,15 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         check_is_fitted(self)
         Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if self.frequencies_ is None:
-            each = self.sums_.T.astype(Y.dtype)
-            sums = np.concatenate(
-                [(rows / np.maximum(row_norms(rows), 1.0)[:, None]) @ each for _, rows in row_blocks(Y, Y.shape[1])]
-            )
+            sums = np.concatenate([rows @ self.sums_.T.astype(Y.dtype) for rows in self._into_unit_ball(Y)])
         else:
             sums = fourier_answers(Y, self.frequencies_, self.sums_, self.projection_, self.device)
         return sums if self.counts_ is None else sums / np.maximum(self.counts_, self._count_floor()).astype(sums.dtype)
+
+    def _into_unit_ball(self, Y: Any) -> Iterator[Float[ndarray, "block d"]]:
+        """Queries in blocks, each scaled down to norm 1 where it is longer, as the rows were."""
+        for _, rows in row_blocks(Y, max(Y.shape[1], len(self.classes_))):
+            yield into_ball(rows, np.zeros(Y.shape[1], dtype=Y.dtype), 1.0)[0]
 
     def predict(self, Y: Any) -> Any:
         """The label of the largest similarity for each query, shape (q,)."""
@@ -248,7 +250,8 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
         if self.frequencies_ is not None:
             return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
-        return np.minimum(row_norms(Y), 1.0) * math.sqrt(self.noise_variance_)
+        norms = np.concatenate([row_norms(rows) for rows in self._into_unit_ball(Y)])
+        return norms * math.sqrt(self.noise_variance_)
 
     def estimate_error(self, Y: Any) -> Float[ndarray, "q K"]:
         """Standard error of each class's sum (before any division by counts): noise and frequencies, shape (q, K).

@@ -145,7 +145,8 @@ class PrivateDistance(PrivateEstimator):
             np.linalg.norm(self.directions_, axis=0), math.sqrt(2 * math.log(1e6 * max(2, self.n_projections)))
         )
         self.ranges_ = np.outer(longest * self.radius_, (-1.0, 1.0))
-        return rowwise_product(X, self.directions_) * self.radius_
+        with np.errstate(all="ignore"):
+            return rowwise_product(X, self.directions_) * self.radius_
 
     def _fit_trees(self, X: Float[ndarray, "n trees"]) -> None:
         trees, public = X.shape[1], self.neighbours == "replace_one"
@@ -163,6 +164,7 @@ class PrivateDistance(PrivateEstimator):
         self.nodes_ = np.column_stack((np.full(trees, float(len(X))), released)) if public else released
         self.count_ = float(len(X)) if public else math.nan
 
+    @np.errstate(all="ignore")  # whatever the caller's setting: an error or a warning would tell of a row
     def _fit_moments(self, X: Float[ndarray, "n d"]) -> None:
         steps, root, size = 2**FRACTION_BITS, math.sqrt(X.shape[1]), X.shape[1] + 1
         public = self.neighbours == "replace_one"

@@ -11,6 +11,7 @@ three kernels of the table by 1/(1 + h) = ∫ e^{−t} e^{−th} dt.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -38,6 +39,14 @@ FRACTION_BITS = 20
 """Released numbers are whole multiples of 2⁻²⁰."""
 
 _PARTS = 3  # of a number in an exact product
+
+
+class _Columns(NamedTuple):
+    """The right factor of exact products, cut once for all blocks of rows."""
+
+    parts: Float[ndarray, "3*d k"]
+    scale: Int[ndarray, "1 k"]
+    bits: int
 
 
 def draw_frequencies(
@@ -94,6 +103,7 @@ def feature_sums(
     return grouped_feature_sums(X, np.zeros(X.shape[0], dtype=np.int64), 1, frequencies, projection)[0]
 
 
+@np.errstate(all="ignore")  # whatever the caller's setting: an error or a warning would tell of a row
 def grouped_feature_sums(
     X: Float[ndarray, "n d"] | csr_array | csr_matrix,
     group: Int[ndarray, "n"],
@@ -109,8 +119,9 @@ def grouped_feature_sums(
     """
     width = frequencies.shape[1]
     total = np.zeros((n_groups, 2 * width), dtype=np.int64)
+    factors = [_split_columns(part) for part in (projection, frequencies) if part is not None]
     for place, rows in row_blocks(X, max(width, n_groups)):
-        phase, finite = _phases(rows, frequencies, projection)
+        phase, finite = _phases(rows, factors)
         member = (group[place] == np.arange(n_groups)[:, None]).astype(np.float64)
         for part, function in enumerate((np.cos, np.sin)):
             steps = function(phase)
@@ -123,17 +134,14 @@ def grouped_feature_sums(
     return total
 
 
-def _phases(
-    X: Float[ndarray, "n d"], frequencies: Float[ndarray, "k D"], projection: Float[ndarray, "d k"] | None
-) -> tuple[Float[ndarray, "n D"], Bool[ndarray, "n D"]]:
-    """Wᵀx of each row with 0 in place of what overflows, and which ones did not."""
+def _phases(X: Float[ndarray, "n d"], factors: list[_Columns]) -> tuple[Float[ndarray, "n D"], Bool[ndarray, "n D"]]:
+    """Each row times all factors, with 0 in place of what overflows, and which ones did not."""
     known = np.ones((len(X), 1), dtype=bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if projection is not None:
-            X = rowwise_product(X, projection)
-            known = np.isfinite(X).all(axis=1, keepdims=True)
-            X = np.where(known, X, 0.0)
-        phase = rowwise_product(X, frequencies)
+    for projection in factors[:-1]:
+        X = _product(X, projection)
+        known = np.isfinite(X).all(axis=1, keepdims=True)
+        X = np.where(known, X, 0.0)
+    phase = _product(X, factors[-1])
     finite = np.isfinite(phase) & known
     return np.where(finite, phase, 0.0), finite
 
@@ -147,16 +155,25 @@ def rowwise_product(X: Float[ndarray, "n d"], W: Float[ndarray, "d k"]) -> Float
     products are then added entry by entry. Three parts reach the accuracy of float64, which data far from 0 need.
     Parts stand side by side, in the other order in the columns, so all products of one size are one matrix product.
     """
+    with np.errstate(all="ignore"):
+        return _product(X, _split_columns(W))
+
+
+def _split_columns(W: Float[ndarray, "d k"]) -> _Columns:
+    bits = (53 - math.ceil(math.log2(max(2, _PARTS * len(W))))) // 2
+    parts, scale = _integers(W, bits, axis=0)
+    return _Columns(np.concatenate(parts[::-1], axis=0), scale, bits)
+
+
+def _product(X: Float[ndarray, "n d"], W: _Columns) -> Float[ndarray, "n k"]:
     dims = X.shape[1]
-    bits = (53 - math.ceil(math.log2(max(2, _PARTS * dims)))) // 2
-    row_parts, row_scale = _integers(X, bits, axis=1)
-    column_parts, column_scale = _integers(W, bits, axis=0)
-    rows, columns = np.concatenate(row_parts, axis=1), np.concatenate(column_parts[::-1], axis=0)
-    total = rows @ columns
+    parts, scale = _integers(X, W.bits, axis=1)
+    rows = np.concatenate(parts, axis=1)
+    total = rows @ W.parts
     for dropped in range(1, _PARTS):
-        total *= 2.0**-bits
-        total += rows[:, : (_PARTS - dropped) * dims] @ columns[dropped * dims :]
-    return np.ldexp(total, row_scale + column_scale)
+        total *= 2.0**-W.bits
+        total += rows[:, : (_PARTS - dropped) * dims] @ W.parts[dropped * dims :]
+    return np.ldexp(total, scale + W.scale)
 
 
 def _integers(

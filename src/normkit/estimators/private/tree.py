@@ -34,6 +34,7 @@ def bin_centers(low: float, high: float, depth: int) -> Float[ndarray, "m"]:
     return low + width * (np.arange(2**depth) + 0.5)
 
 
+@np.errstate(all="ignore")  # whatever the caller's setting: an error or a warning would tell of a row
 def bin_index(x: Float[ndarray, "n"], low: float, high: float, depth: int) -> Int[ndarray, "n"]:
     """The bin of each value; values outside are taken at the nearer end, and the last bin is closed."""
     leaves = 2**depth
