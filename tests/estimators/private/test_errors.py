@@ -1,12 +1,14 @@
 """`estimate_error` against errors that are measured over draws of frequencies, directions and noise."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from normkit.estimators import PrivateDistance, PrivateKernelDensity, PrivateSimilarityClassifier
+from normkit.estimators import PrivateDistance, PrivateKernelDensity, PrivateSimilarityClassifier, load_private
 from normkit.estimators.private.exact import exact_distance_sums, exact_kernel_sums
+from normkit.estimators.private.tables import answer_queries, build_release
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 4)), RNG.normal(size=(40, 4))
@@ -97,3 +99,84 @@ def test_the_error_is_that_of_a_mean_over_frequencies() -> None:
     each = np.cos(phase) * cosine + np.sin(phase) * sine
     np.testing.assert_allclose(density.sum(Y), each.mean(axis=1))
     np.testing.assert_allclose(density.estimate_error(Y), each.std(axis=1, ddof=1) / np.sqrt(20), rtol=1e-9)
+
+
+MEANS: dict[str, Any] = {
+    "kernel, gaussian noise": partial(PrivateKernelDensity, bandwidth=3.0, delta=1e-5, n_features=64, epsilon=0.5),
+    "kernel, laplace noise": partial(PrivateKernelDensity, bandwidth=3.0, n_features=16, epsilon=2.0),
+    "kernel, public n": partial(PrivateKernelDensity, n_features=16, epsilon=2.0, neighbours="replace_one"),
+    "l1": partial(PrivateDistance, "l1", bounds=(-2.0, 2.0), depth=5, epsilon=1.0),
+    "l1, public n": partial(PrivateDistance, "l1", bounds=(-2, 2), depth=5, epsilon=1.0, neighbours="replace_one"),
+    "lp": partial(PrivateDistance, "lp", 1.5, bounds=(-2.0, 2.0), depth=5, epsilon=1.0),
+    "l2": partial(PrivateDistance, "l2", bounds=(-2.0, 2.0), depth=5, n_projections=8, epsilon=2.0, delta=1e-5),
+    "sqeuclidean": partial(PrivateDistance, "sqeuclidean", bounds=4.0, epsilon=0.5),
+    "sqeuclidean, public n": partial(PrivateDistance, "sqeuclidean", bounds=4.0, epsilon=1, neighbours="replace_one"),
+}
+
+
+def _mean(fitted: Any) -> Any:
+    return fitted.kde(Y) if isinstance(fitted, PrivateKernelDensity) else fitted.mean_distances(Y)
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_means_state_their_noise(kind: str) -> None:
+    """The count's noise is in it, which for kernels is the larger part, and for distances takes some away."""
+    fitted = [MEANS[kind](random_state=0, insecure_seed=seed).fit(INSIDE) for seed in range(200)]
+    deviation = np.std([_mean(each) for each in fitted], axis=0)
+    stated = np.mean([each.noise_std(Y, mean=True) for each in fitted], axis=0)
+    np.testing.assert_allclose(stated, deviation, rtol=0.25)
+
+
+@pytest.mark.parametrize("kind", ["kernel, gaussian noise", "l2", "sqeuclidean"])
+def test_means_state_their_error(kind: str) -> None:
+    if kind == "kernel, gaussian noise":
+        exact = exact_kernel_sums(INSIDE, Y, "gaussian", 3.0) / len(X)
+    else:
+        exact = exact_distance_sums(INSIDE, Y, kind) / len(X)
+    # the spread of 8 directions is too unsure for three of it to cover 99 %
+    options = {"n_projections": 32} if kind == "l2" else {}
+    errors, stated = [], []
+    for seed in range(2 * DRAWS):
+        fitted = MEANS[kind](random_state=seed, insecure_seed=seed, **options).fit(INSIDE)
+        errors.append(_mean(fitted) - exact)
+        stated.append(fitted.estimate_error(Y, mean=True))
+    _judge(errors, stated)
+
+
+def test_bins_are_in_the_error_of_a_mean() -> None:
+    distance = PrivateDistance("l1", bounds=(-2.0, 2.0), depth=3, epsilon=1e9, insecure_seed=0).fit(INSIDE)
+    np.testing.assert_allclose(distance.estimate_error(Y, mean=True), 4 * 0.25 / np.sqrt(3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("similarity", ["inner", "gaussian"])
+def test_means_of_classes_state_their_noise(similarity: str) -> None:
+    labels = np.where(X[:, 0] > 0, "right", "left")
+    options = {"epsilon": 1.0, "delta": 1e-5, "n_features": 16, "classes": ["left", "right"], "random_state": 0}
+    fitted = [
+        PrivateSimilarityClassifier(similarity, 3.0, weighting="mean", insecure_seed=seed, **options).fit(X, labels)
+        for seed in range(200)
+    ]
+    deviation = np.std([each.similarity_sums(Y) for each in fitted], axis=0)
+    noise = np.mean([each.noise_std(Y, mean=True) for each in fitted], axis=0)
+    np.testing.assert_allclose(noise, deviation, rtol=0.25)
+    if similarity == "inner":
+        np.testing.assert_array_equal(fitted[0].estimate_error(Y, mean=True), fitted[0].noise_std(Y, mean=True))
+    else:
+        assert np.all(np.mean([each.estimate_error(Y, mean=True) for each in fitted], axis=0) > 0.5 * noise)
+    sums = PrivateSimilarityClassifier(similarity, insecure_seed=0, **options).fit(X, labels)
+    with pytest.raises(ValueError, match="this release has no counts: fit with weighting='mean'"):
+        sums.noise_std(Y, mean=True)
+
+
+@pytest.mark.parametrize("metric", [None, "l1"])
+def test_the_answers_of_a_file_state_the_errors_of_means(metric: str | None, tmp_path: Any) -> None:
+    np.savetxt(tmp_path / "rows.csv", X, delimiter=",")
+    np.savetxt(tmp_path / "queries.csv", Y, delimiter=",")
+    options = {"bandwidth": 3.0} if metric is None else {"metric": metric, "bounds": (-2.0, 2.0)}
+    release, out = tmp_path / "release.safetensors", tmp_path / "answers.csv"
+    build_release(tmp_path / "rows.csv", release, header="no", epsilon=1.0, noise="fast", delta=1e-6, **options)
+    answer_queries(release, tmp_path / "queries.csv", out, header="no", mean=True)
+    found, fitted = np.loadtxt(out, delimiter=",", skiprows=1), load_private(release)
+    np.testing.assert_allclose(found[:, 0], _mean(fitted))
+    np.testing.assert_allclose(found[:, 1], fitted.noise_std(Y, mean=True))
+    np.testing.assert_allclose(found[:, 2], fitted.estimate_error(Y, mean=True))

@@ -223,7 +223,11 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def similarity_sums(self, Y: Any) -> Float[ndarray, "q K"]:
         """Σ f(x, y) over the rows of each class (over their noisy number with weighting "mean"), shape (q, K)."""
         check_is_fitted(self)
-        Y = validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return self._similarities(
+            validate_data(self, Y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        )
+
+    def _similarities(self, Y: Any) -> Float[ndarray, "q K"]:
         if self.frequencies_ is None:
             sums = np.concatenate([rows @ self.sums_.T.astype(Y.dtype) for rows in self._into_unit_ball(Y)])
         else:
@@ -244,26 +248,49 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
             similarity[:, ~enough & np.any(enough)] = -np.inf
         return self.classes_[similarity.argmax(axis=1)]
 
-    def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
-        """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,)."""
+    def noise_std(self, Y: Any, *, mean: bool = False) -> Any:
+        """Standard deviation of the privacy noise in each class's sum (before any division by counts), shape (q,).
+
+        With `mean`, for weighting "mean", that of each class's mean, shape (q, K), the noise of the count included as
+        in `PrivateKernelDensity.noise_std`.
+        """
         check_is_fitted(self)
         Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
+        noise = self._noise(Y)
+        return self._of_means(Y, noise[:, None]) if mean else noise
+
+    def estimate_error(self, Y: Any, *, mean: bool = False) -> Float[ndarray, "q K"]:
+        """Standard error of each class's sum (before any division by counts): noise and frequencies, shape (q, K).
+
+        As `PrivateKernelDensity.estimate_error`; for "inner", which samples no frequencies, the noise alone. Two
+        classes share the frequencies, so the difference of their sums is often surer than either. With `mean`, for
+        weighting "mean", the error of each class's mean.
+        """
+        check_is_fitted(self)
+        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
+        if self.frequencies_ is None:
+            error = np.repeat(self._noise(Y)[:, None], len(self.classes_), axis=1)
+        else:
+            error = fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)
+        return self._of_means(Y, error) if mean else error
+
+    def _noise(self, Y: Any) -> Float[ndarray, "q"]:
         if self.frequencies_ is not None:
             return np.full(Y.shape[0], math.sqrt(self.noise_variance_ / self.frequencies_.shape[1]))
         norms = np.concatenate([row_norms(rows) for rows in self._into_unit_ball(Y)])
         return norms * math.sqrt(self.noise_variance_)
 
-    def estimate_error(self, Y: Any) -> Float[ndarray, "q K"]:
-        """Standard error of each class's sum (before any division by counts): noise and frequencies, shape (q, K).
+    def _of_means(self, Y: Any, error: Float[ndarray, "q _"]) -> Float[ndarray, "q K"]:
+        """The error of each class's mean from that of its sum; the counts' noise is drawn apart from that of the sums.
 
-        As `PrivateKernelDensity.estimate_error`; for "inner", which samples no frequencies, the noise alone. Two
-        classes share the frequencies, so the difference of their sums is often surer than either.
+        Raises:
+            ValueError: no counts were released.
         """
-        check_is_fitted(self)
-        if self.frequencies_ is None:
-            return np.repeat(self.noise_std(Y)[:, None], len(self.classes_), axis=1)
-        Y = validate_data(self, Y, accept_sparse="csr", dtype=np.float64, reset=False)
-        return fourier_errors(Y, self.frequencies_, self.sums_, self.projection_, self.device)
+        if self.counts_ is None:
+            raise ValueError("mean is True, and this release has no counts: fit with weighting='mean'")
+        weight = self._count_weight(self.sums_.shape[1], self.spend_.mechanism)
+        counted = self._similarities(Y) * (math.sqrt(self.noise_variance_) / weight)
+        return np.hypot(error, counted) / np.maximum(self.counts_, self._count_floor())
 
     def _public(self) -> dict[str, Any]:
         return {

@@ -194,7 +194,9 @@ class PrivateDistance(PrivateEstimator):
         """Σ_x dist(x, y) for each query, shape (q,); queries may lie outside of the bounds."""
         check_is_fitted(self)
         check_query(self.metric_, self.query, self.alpha)
-        Y = validate_data(self, Y, dtype=np.float64, reset=False)
+        return self._sums(validate_data(self, Y, dtype=np.float64, reset=False))
+
+    def _sums(self, Y: Float[ndarray, "q d"]) -> Float[ndarray, "q"]:
         if self.metric_ == "sqeuclidean":
             Y = (Y - self.center_) / self.radius_
             first, second, count = self.moments_[:-2], self.moments_[-2], self.moments_[-1]
@@ -206,50 +208,76 @@ class PrivateDistance(PrivateEstimator):
         """`sum_distances` over the released count, which is taken as 1 or more."""
         return self.sum_distances(Y) / max(self.count_, 1.0)
 
-    def noise_std(self, Y: Any) -> Float[ndarray, "q"]:
+    def noise_std(self, Y: Any, *, mean: bool = False) -> Float[ndarray, "q"]:
         """Standard deviation of the privacy noise in each answer of `sum_distances`; exact, for answers are linear.
+
+        With `mean` that of each answer of `mean_distances`, whose divisor N is noisy too, and comes from the same
+        numbers as the sum S: √(Var S − 2 m Cov(S, N) + m² Var N)/N with m = S/N, to first order, which holds while N is
+        many deviations of its noise.
 
         Raises:
             ValueError: for the geometric query, whose error is mostly not noise.
         """
-        return self._noise(self._as_queries(Y, "noise_std"))
+        Y = self._as_queries(Y, "noise_std")
+        if not mean:
+            return self._noise(Y, np.zeros(len(Y)))
+        count = max(self.count_, 1.0)
+        return self._noise(Y, self._sums(Y) / count) / count
 
-    def estimate_error(self, Y: Any) -> Float[ndarray, "q"]:
+    def estimate_error(self, Y: Any, *, mean: bool = False) -> Float[ndarray, "q"]:
         """Standard error of each answer of `sum_distances` as an estimate of the exact sum for rows within bounds.
 
         - "l2": an answer is a mean over k directions, drawn independently, of what the tree of each says, noise
           included, so its standard error is that of a mean, √(π/2) std_k/√k (infinite for one direction).
         - "l1" and "lp": `noise_std`, and what bins do: a row that is taken at its bin's centre g instead of its own
           place is off by b at most (half a bin in "l1"). All rows off by the same uniform part of that, as on a grid of
-          values they are, gives Σ b/√3: three times it can never be exceeded, and data spread within bins err by less.
+          values they are, gives Σ b/√3: three times it can never be exceeded, so it is a bound rather than a standard
+          deviation. Data spread within bins err by far less: at depth 4 a tenth of it, where noise is small.
         - "sqeuclidean": `noise_std`, as there are no bins.
+
+        With `mean` the error of each answer of `mean_distances`, the noise of the count included as in `noise_std`.
 
         Raises:
             ValueError: for the geometric query.
         """
         Y = self._as_queries(Y, "estimate_error")
+        count = max(self.count_, 1.0) if mean else 1.0
+        each = self._sums(Y) / count if mean else np.zeros(len(Y))
         if self.metric_ == "l2":
-            return self._error_of_directions(Y)
-        if self.metric_ == "sqeuclidean":
-            return self._noise(Y)
-        binned = sum((self._binning_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
-        return np.hypot(self._noise(Y), binned / math.sqrt(3))
+            return self._error_of_directions(Y, each) / count
+        noise = self._noise(Y, each)
+        if self.metric_ != "sqeuclidean":
+            binned = sum((self._binning_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
+            noise = np.hypot(noise, binned / math.sqrt(3))
+        return noise / count
 
-    def _noise(self, Y: Float[ndarray, "q d"]) -> Float[ndarray, "q"]:
+    def _noise(self, Y: Float[ndarray, "q d"], each: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
+        """Deviation of the noise in the sum less `each` times the count."""
+        public = self.spend_.relation == "replace_one"
         if self.metric_ == "sqeuclidean":
             square = np.square((Y - self.center_) / self.radius_).sum(axis=1)
-            counted = 0.0 if self.spend_.relation == "replace_one" else square**2
+            counted = 0.0 if public else (square - each / self.radius_**2) ** 2
             return self.radius_**2 * np.sqrt(self.noise_variance_ * (1 + 4 * square + counted))
         Y, factor = self._of_trees(Y)
-        variance = sum((self._variance_of_tree(j, Y[:, j]) for j in range(Y.shape[1])), np.zeros(len(Y)))
-        return factor * np.sqrt(self.noise_variance_ * variance)
+        trees, leaves = self._leaves.shape
+        variance = sum((self._variance_of_tree(j, Y[:, j]) for j in range(trees)), np.zeros(len(Y)))
+        if not public and np.any(each):
+            # one leaf more or less in all of them is one of the eigenvectors of `leaf_variance`
+            share = each / (trees * factor)
+            total = sum((self._weight_of_tree(j, Y[:, j]) for j in range(trees)), np.zeros(len(Y)))
+            variance += share * (share * trees * leaves - 2 * total) / (2 * leaves - 1)
+        return factor * np.sqrt(self.noise_variance_ * np.maximum(variance, 0.0))
 
-    def _error_of_directions(self, Y: Float[ndarray, "q d"]) -> Float[ndarray, "q"]:
-        """√k times the deviation of what each of k directions says; squares are added up around a running mean."""
+    def _error_of_directions(self, Y: Float[ndarray, "q d"], each: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
+        """√k times the deviation of what each of k directions says; squares are added up around a running mean.
+
+        Of what it says of the sum, less `each` times what it says of the count.
+        """
         Y, factor = self._of_trees(Y)
+        share = each / (Y.shape[1] * factor)
         mean, squares = np.zeros(len(Y)), np.zeros(len(Y))
         for j in range(Y.shape[1]):
-            away = self._of_tree(j, Y[:, j]) - mean
+            away = self._of_tree(j, Y[:, j]) - share * self._leaves[j].sum() - mean
             mean += away / (j + 1)
             squares += away**2 * (j / (j + 1))
         count = Y.shape[1]
@@ -280,6 +308,13 @@ class PrivateDistance(PrivateEstimator):
         if self.metric_ == "lp":
             return power_sums(self._leaves[j], self._centers(j), y, self.p_)
         return tree.distance_sums(self._leaves[j], self._centers(j), y)
+
+    def _weight_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
+        """The sum over one tree were there one row in each bin."""
+        ones = np.ones(self._leaves.shape[1])
+        if self.metric_ == "lp":
+            return power_sums(ones, self._centers(j), y, self.p_)
+        return tree.distance_sums(ones, self._centers(j), y)
 
     def _variance_of_tree(self, j: int, y: Float[ndarray, "q"]) -> Float[ndarray, "q"]:
         known = self.spend_.relation == "replace_one"

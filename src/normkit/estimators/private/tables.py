@@ -125,14 +125,14 @@ def answer_queries(
     by_name = cells.names is not None and hasattr(fitted, "feature_names_in_")
     if hasattr(fitted, "feature_names_in_"):
         del fitted.feature_names_in_  # the columns are put in order here
-    count, divisor = 0, max(fitted.count_, 1.0) if mean else 1.0
+    count = 0
     columns = ["class"] if classes else ["mean" if mean else "sum", "noise_std", "error_std"]
     with atomic(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         while block := list(islice(cells.lines, _LINES)):
             rows = as_numbers(block, order, cells)
-            writer.writerows(_answers(fitted, rows, divisor))
+            writer.writerows(_answers(fitted, rows, mean))
             count += len(rows)
             advance(len(rows))
         if not count:
@@ -186,12 +186,15 @@ def _check_labels(labels: list[tuple[int, str]], classes: list[str], source: str
             raise ValueError(f"{source}, line {line}: the label in column {column} {there}")
 
 
-def _answers(fitted: Any, rows: Any, divisor: float) -> list[list[Any]]:
+def _answers(fitted: Any, rows: Any, mean: bool) -> list[list[Any]]:
     if isinstance(fitted, PrivateSimilarityClassifier):
         return [[each] for each in fitted.predict(rows).tolist()]
-    sums = fitted.sum(rows) if isinstance(fitted, PrivateKernelDensity) else fitted.sum_distances(rows)
-    answers = np.column_stack((sums, fitted.noise_std(rows), fitted.estimate_error(rows))) / divisor
-    return cast("list[list[Any]]", answers.tolist())
+    if isinstance(fitted, PrivateKernelDensity):
+        answer = fitted.kde if mean else fitted.sum
+    else:
+        answer = fitted.mean_distances if mean else fitted.sum_distances
+    columns = (answer(rows), fitted.noise_std(rows, mean=mean), fitted.estimate_error(rows, mean=mean))
+    return cast("list[list[Any]]", np.column_stack(columns).tolist())
 
 
 def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
