@@ -74,7 +74,8 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
     Raises:
         ValueError: from `fit`, for parameters that make no sense, or a label that is not among `classes`.
-        PrivacyBudgetError: from `fit`, for a second release, or one beyond the budget; no row is read.
+        PrivacyBudgetError: from `fit`, for a second release, or one beyond the budget; no row is read, unless the
+            number of columns or labels decides what it costs, and nothing is released.
 
     Source: Backurs et al., ICLR 2024, arXiv:2403.08917, the section on classification.
     """
@@ -130,7 +131,8 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         sized = self.similarity != "inner" and self.classes is not None
         plan = self._plan(self._sensitivity(2 * int(self.n_features))) if sized else None
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        check_classification_targets(y)
+        if self.classes is None:
+            check_classification_targets(y)  # it warns by how many labels occur, which given classes do not tell
         label = self._labels(y)
         plan = plan or self._plan(
             self._sensitivity(X.shape[1] if self.similarity == "inner" else 2 * int(self.n_features))
@@ -142,12 +144,14 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
     def _labels(self, y: Any) -> Int[ndarray, "n"]:
         if self.classes is None:
             self.classes_, label = np.unique(y, return_inverse=True)
+            if not _can_be_kept(self.classes_):
+                raise ValueError(f"y holds labels of {self.classes_.dtype}: give text or whole numbers")
             if self.insecure_seed is None:
                 warnings.warn(
                     "the classes were read from y, which tells without noise that each of them occurs: give all "
                     "labels that could occur, classes=[…]",
                     PrivacyWarning,
-                    stacklevel=3,
+                    stacklevel=4,  # past fit and its guard
                 )
             if len(self.classes_) < 2:
                 raise ValueError(f"y holds one class only, {self.classes_[0]!r}: a classifier needs two or more")
@@ -156,7 +160,7 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         same_kind = (self.classes_.dtype.kind in "biuf") == (np.asarray(y).dtype.kind in "biuf")
         label = np.searchsorted(self.classes_, y) if same_kind else np.zeros(len(y), dtype=np.int64)
         if not same_kind or np.any(self.classes_[np.minimum(label, len(self.classes_) - 1)] != y):
-            raise ValueError(f"y holds a label that is not among classes={list(self.classes)}: add it there")
+            raise ValueError(f"y holds a label that is not among classes={self.classes_.tolist()}: add it there")
         return label
 
     def _draw_public(self, dims: int) -> None:
@@ -316,7 +320,10 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
 def _given_labels(classes: Any) -> Any:
     """The labels of the parameter `classes`, sorted."""
-    message = f"classes is {classes!r}: give None, or a list of all labels that could occur, of one kind, two or more"
+    message = (
+        f"classes is {classes!r}: give None, or a list of all labels that could occur, two or more, all of them text "
+        "or whole numbers"
+    )
     if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
         raise ValueError(message)
     try:
@@ -324,6 +331,13 @@ def _given_labels(classes: Any) -> Any:
         found = np.unique(labels)
     except (TypeError, ValueError):
         raise ValueError(message) from None
-    if labels.ndim != 1 or len(found) < 2:
+    if labels.ndim != 1 or len(found) < 2 or not _can_be_kept(found):
         raise ValueError(message)
     return found
+
+
+def _can_be_kept(labels: Any) -> bool:
+    """Text or whole numbers, which a file of the release can hold: what cannot be saved must not be spent for."""
+    if labels.dtype.kind == "f":
+        return labels.dtype.itemsize <= 8 and bool(np.all(np.isfinite(labels) & (labels == np.rint(labels))))
+    return labels.dtype.kind in "biuU" or all(isinstance(each, str) for each in labels)

@@ -61,7 +61,9 @@ class PrivateDistance(PrivateEstimator):
     Raises:
         ValueError: from `fit`, for bounds that are missing, empty or "auto", a metric, depth or query that makes no
             sense, or a budget that does not.
-        PrivacyBudgetError: from `fit`, for a second release, or one beyond the budget; no row is read.
+        PrivacyBudgetError: from `fit`, for a second release, or one beyond the budget, before a row is read; or where
+            this many columns and numbers need noise that the budget does not allow, with the rows looked at and nothing
+            released.
 
     Source: Backurs et al., ICLR 2024, arXiv:2403.08917, the section on distances; consistency: Hay et al., VLDB 2010,
     arXiv:0904.0942.
