@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from normkit.estimators import (
+    PrivacyBudget,
     PrivacyWarning,
     PrivateDistance,
     PrivateKernelDensity,
@@ -313,8 +314,8 @@ BAD = [
     (PrivateDistance, {"epsilon": 1.0, "bounds": "auto"}, "bounds is 'auto': give .low, high."),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (1.0, 1.0)}, "finite numbers with low < high"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0.0, float("inf"))}, "finite numbers with low < high"),
-    (PrivateDistance, {"epsilon": 1.0, "bounds": (-1.7e308, 1.7e308)}, "high - low must be from 1e-300 to 1e\\+300"),
-    (PrivateDistance, {"epsilon": 1.0, "bounds": (0.0, 1e-305)}, "high - low must be from 1e-300 to 1e\\+300"),
+    (PrivateDistance, {"epsilon": 1.0, "bounds": (-1.7e308, 1.7e308)}, "high - low must be from 1e-100 to 1e\\+100"),
+    (PrivateDistance, {"epsilon": 1.0, "bounds": (0.0, 1e-305)}, "high - low must be from 1e-100 to 1e\\+100"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": 1e-320, "metric": "l2"}, "bounds is 1e-320: give the radius"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": ([0.0, 0.0], 1.0)}, "two lists of 4, one a column"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": 2.0}, "give a pair"),
@@ -342,6 +343,47 @@ BAD = [
     ),
     (PrivateSimilarityClassifier, {"epsilon": 1.0, "classes": [0, 2]}, "y holds a label that is not among classes"),
 ]
+
+
+BEYOND: list[tuple[dict[str, Any], str]] = [
+    ({"metric": metric, "bounds": bounds}, "from 1e-100 to 1e.100")
+    for metric in ("l1", "l2", "sqeuclidean")
+    for bounds in ((-1e200, 1e200), (-1e-200, 1e-200), (-1e101, 1e101))
+] + [
+    ({"metric": "l2", "bounds": 1e101}, "from 1e-100 to 1e.100"),
+    ({"metric": "lp", "p": 5000.0, "bounds": (-1.0, 1.0)}, "p is 5000: .high - low..p must be from 1e-100 to 1e.100"),
+    ({"metric": "lp", "p": 5000.0, "bounds": (-0.1, 0.1)}, "p is 5000"),
+    ({"metric": "lp", "p": 2.0, "bounds": ([-1.0, -1e60, 0.0, 0.0], [1.0, 1e60, 1.0, 1.0])}, "p is 2"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BEYOND)
+def test_bounds_whose_answers_would_overflow_are_refused_before_anything_is_spent(
+    options: dict[str, Any], message: str
+) -> None:
+    budget = PrivacyBudget(1.0)
+    with pytest.raises(ValueError, match=message):
+        PrivateDistance(epsilon=1.0, depth=3, budget=budget, **options).fit(X)
+    assert budget.spends == ()
+
+
+@pytest.mark.parametrize("scale", [2.0**330, 2.0**-330])
+@pytest.mark.parametrize(("metric", "power"), [("l1", 1), ("l2", 1), ("sqeuclidean", 2), ("lp", 0.5)])
+def test_any_unit_within_the_limits_gives_the_same_answers(metric: str, power: float, scale: float) -> None:
+    options = {"epsilon": 1.0, "depth": 6, "random_state": 0, "insecure_seed": 0}
+    p = power if metric == "lp" else None
+    unit, other = (PrivateDistance(metric, p, bounds=(-2 * s, 2 * s), **options).fit(s * X) for s in (1.0, scale))
+    for asked in ("sum_distances", "mean_distances", "noise_std", "estimate_error"):
+        wanted = getattr(unit, asked)(10 * Y)
+        np.testing.assert_allclose(getattr(other, asked)(10 * scale * Y) / scale**power, wanted, rtol=1e-9)
+
+
+def test_a_query_too_far_for_its_power_is_named() -> None:
+    distance = PrivateDistance("lp", 300.0, bounds=(0.0, 2.0), epsilon=1.0, depth=3, insecure_seed=0).fit(X)
+    for asked in ("sum_distances", "noise_std", "estimate_error"):
+        assert np.all(np.isfinite(getattr(distance, asked)(np.abs(Y[:2]))))
+        with pytest.raises(ValueError, match=r"a query is so far from the bounds that .* beyond 1e.150 with p = 300"):
+            getattr(distance, asked)(np.full((1, 4), 9.0))
 
 
 @pytest.mark.parametrize(("kind", "options", "message"), BAD)

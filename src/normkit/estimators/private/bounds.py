@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-__all__ = ["as_ball", "as_box", "into_ball", "require_bounds"]
+__all__ = ["as_ball", "as_box", "check_powers", "into_ball", "require_bounds"]
 
-_SMALLEST, _LARGEST = 1e-300, 1e300  # a width or radius beyond them would overflow where rows are divided by it
+_SMALLEST, _LARGEST = 1e-100, 1e100  # of a width or radius: answers and errors have its square, times squares of counts
 
 
 def require_bounds(bounds: Any) -> None:
@@ -25,7 +25,7 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
     """Low and high of each of `dims` columns.
 
     Raises:
-        ValueError: no pair, not one number a column, not low < high, or a width outside 1e-300 to 1e300.
+        ValueError: no pair, not one number a column, not low < high, or a width outside 1e-100 to 1e100.
     """
     if not (isinstance(bounds, (tuple, list)) or (isinstance(bounds, np.ndarray) and bounds.ndim)) or len(bounds) != 2:
         raise ValueError(f"bounds is {bounds!r}: give a pair (low, high)")
@@ -45,11 +45,22 @@ def as_box(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], Float[ndarray, 
     return low, high
 
 
+def check_powers(low: Float[ndarray, "d"], high: Float[ndarray, "d"], p: float) -> None:
+    """ValueError where distances within the box, to the power p, are out of reach of float64 when they are squared."""
+    with np.errstate(all="ignore"):
+        powers = (high - low) ** p
+    if np.any(powers < _SMALLEST) or np.any(powers > _LARGEST):
+        raise ValueError(
+            f"p is {p:g}: (high - low)^p must be from {_SMALLEST:g} to {_LARGEST:g} in each column; give a smaller "
+            "p, or data and bounds in another unit"
+        )
+
+
 def as_ball(bounds: Any, dims: int) -> tuple[Float[ndarray, "d"], float]:
     """Centre and radius: of a ball about 0 from one number, of the ball around the box from a pair.
 
     Raises:
-        ValueError: the radius is not from 1e-300 to 1e300, or as `as_box`.
+        ValueError: the radius is not from 1e-100 to 1e100, or as `as_box`.
     """
     if _is_number(bounds):
         if not _SMALLEST <= bounds <= _LARGEST:

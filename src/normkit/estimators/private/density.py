@@ -136,7 +136,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         if self.neighbours == "replace_one":
             self.sums_, self.count_ = self._release(sums, plan)[None], float(X.shape[0])
         else:
-            weight = _count_weight(plan.spend.mechanism, int(self.n_features))
+            weight = self._count_weight()
             released = self._release(np.append(sums, X.shape[0] * round(weight * plan.steps)), plan)
             self.sums_, self.count_ = released[None, :-1], float(released[-1] / weight)
         return self
@@ -146,8 +146,11 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         l1, l2 = math.sqrt(2) * count, math.sqrt(count)
         if self.neighbours == "replace_one":
             return Sensitivity(2 * l1, 2 * l2, size=2 * count, steps=steps, touched=4 * count)
-        weight = _count_weight("gaussian" if self.delta > 0 else "laplace", count)
+        weight = self._count_weight()
         return Sensitivity(l1 + weight, math.hypot(l2, weight), size=2 * count + 1, steps=steps, touched=2 * count)
+
+    def _count_weight(self) -> float:
+        return _weight_of_count("gaussian" if self.delta > 0 else "laplace", int(self.n_features))
 
     def sum(self, Y: Any) -> Float[ndarray, "q"]:
         """Σ_x f((x − y)/bandwidth) for each query, shape (q,), in the dtype of Y (float32 or float64)."""
@@ -202,7 +205,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         """The error of `kde` from that of `sum`; the count's noise is drawn apart from that of the sums."""
         if self.spend_.relation == "replace_one":
             return error / self.count_
-        weight, divisor = _count_weight(self.spend_.mechanism, self.frequencies_.shape[1]), max(self.count_, 1.0)
+        weight, divisor = _weight_of_count(self.spend_.mechanism, self.frequencies_.shape[1]), max(self.count_, 1.0)
         return np.hypot(error, self._sums(Y) / divisor * (math.sqrt(self.noise_variance_) / weight)) / divisor
 
     def _public(self) -> dict[str, Any]:
@@ -226,7 +229,7 @@ class PrivateKernelDensity(DensityMixin, PrivateEstimator):
         return ("sums_", "count_")
 
 
-def _count_weight(mechanism: str, n_features: int) -> float:
+def _weight_of_count(mechanism: str, n_features: int) -> float:
     """The count is released as a multiple of itself, so that one scale of noise fits the whole vector."""
     largest = math.sqrt(n_features) if mechanism == "gaussian" else math.sqrt(2) * n_features
     steps = 2**FRACTION_BITS

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from normkit.estimators.private import tree
-from normkit.estimators.private.bounds import as_ball, as_box, into_ball
+from normkit.estimators.private.bounds import as_ball, as_box, check_powers, into_ball
 from normkit.estimators.private.distance_options import check_query, check_structure
 from normkit.estimators.private.features import FRACTION_BITS, rowwise_product
 from normkit.estimators.private.power_sums import power_binning, power_sums, power_variance
@@ -128,6 +128,8 @@ class PrivateDistance(PrivateEstimator):
             setattr(self, name, None)
         if self.metric in ("l1", "lp"):
             low, high = as_box(self.bounds, X.shape[1])
+            if self.p_ is not None:
+                check_powers(low, high, self.p_)
             self.ranges_ = np.column_stack((low, high))
             self._unreleased_outside = int(np.any((low > X) | (high < X), axis=1).sum())
             self._fit_trees(X)
@@ -193,7 +195,11 @@ class PrivateDistance(PrivateEstimator):
         self.count_ = float(self._leaves.sum(axis=1).mean())
 
     def sum_distances(self, Y: Any) -> Float[ndarray, "q"]:
-        """Σ_x dist(x, y) for each query, shape (q,); queries may lie outside of the bounds."""
+        """Σ_x dist(x, y) for each query, shape (q,); queries may lie outside of the bounds.
+
+        Raises:
+            ValueError: for "lp", a query so far away that |x − y|^p is beyond 1e150.
+        """
         check_is_fitted(self)
         check_query(self.metric_, self.query, self.alpha)
         return self._sums(validate_data(self, Y, dtype=np.float64, reset=False))

@@ -11,20 +11,21 @@ from normkit.estimators.private.tree import leaf_variance
 __all__ = ["power_binning", "power_sums", "power_variance"]
 
 _BLOCK = 2**22  # numbers held at once
+_LARGEST = 1e150  # of a power: its square is a number still
 
 
 def power_sums(
     leaves: Float[ndarray, "m"], centers: Float[ndarray, "m"], y: Float[ndarray, "q"], p: float
 ) -> Float[ndarray, "q"]:
     """Σ_i u_i |g_i − y|^p for each query."""
-    return np.concatenate([away**p @ leaves for away in _away(centers, y)])
+    return np.concatenate([_powers(away, p) @ leaves for away in _away(centers, y)])
 
 
 def power_variance(
     centers: Float[ndarray, "m"], y: Float[ndarray, "q"], p: float, root_known: bool
 ) -> Float[ndarray, "q"]:
     """Variance of `power_sums` where each node has noise of variance 1."""
-    return np.concatenate([leaf_variance(away**p, root_known) for away in _away(centers, y)])
+    return np.concatenate([leaf_variance(_powers(away, p), root_known) for away in _away(centers, y)])
 
 
 def power_binning(
@@ -33,10 +34,21 @@ def power_binning(
     """Σ_i u_i b_i, b_i being the most by which |x − y|^p of a row in bin i, g_i ± `half`, differs from |g_i − y|^p."""
     bounds = []
     for away in _away(centers, y):
-        taken = away**p
-        most = np.maximum((away + half) ** p - taken, taken - np.maximum(away - half, 0.0) ** p)
+        taken = _powers(away, p)
+        most = np.maximum(_powers(away + half, p) - taken, taken - _powers(np.maximum(away - half, 0.0), p))
         bounds.append(np.maximum(most @ leaves, 0.0))
     return np.concatenate(bounds)
+
+
+def _powers(away: Float[ndarray, "block m"], p: float) -> Float[ndarray, "block m"]:
+    """|g_i − y|^p; ValueError where its square would overflow."""
+    with np.errstate(all="ignore"):
+        powers = away**p
+    if np.any(powers > _LARGEST):
+        raise ValueError(
+            f"a query is so far from the bounds that |x - y|^p is beyond {_LARGEST:g} with p = {p:g}: give nearer ones"
+        )
+    return powers
 
 
 def _away(centers: Float[ndarray, "m"], y: Float[ndarray, "q"]) -> Iterator[Float[ndarray, "block m"]]:
