@@ -228,9 +228,7 @@ def _hint(parts: np.ndarray, threshold: float) -> str:
     if 0 < odd.sum() <= _ODD * len(rows) and cancelled(parts[rows[~odd]]) > threshold:
         where = ", ".join(f"row {row} with {total:.4g}" for row, total in zip(rows[odd][:3], totals[odd], strict=False))
         more = f" and {odd.sum() - 3} more" if odd.sum() > 3 else ""
-        return (
-            f", but for {odd.sum()} of {len(rows)} rows they would, to {usual:.4g} ({where}{more})"
-        )
+        return f", but for {odd.sum()} of {len(rows)} rows they would, to {usual:.4g} ({where}{more})"
     if (parts[rows] == np.rint(parts[rows])).all():
         return "; if they are counts out of totals that mean nothing (reads of a sample), they are parts all the same"
     return ""
