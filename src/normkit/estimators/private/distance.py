@@ -240,7 +240,7 @@ class PrivateDistance(PrivateEstimator):
         - "l1" and "lp": `noise_std`, and what bins do: a row that is taken at its bin's centre g instead of its own
           place is off by b at most (half a bin in "l1"). All rows off by the same uniform part of that, as on a grid of
           values they are, gives Σ b/√3: three times it can never be exceeded, so it is a bound rather than a standard
-          deviation. Data spread within bins err by far less: at depth 4 a tenth to a fifth of it, where noise is small.
+          deviation. Data spread within bins err by far less: at depth 4 a tenth of it or so, where noise is small.
         - "sqeuclidean": `noise_std`, as there are no bins.
 
         With `mean` the error of each answer of `mean_distances`, the noise of the count included as in `noise_std`.
