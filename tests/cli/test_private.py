@@ -111,6 +111,22 @@ def test_no_private_number_is_in_the_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["<0.1,<0.2\n0.5,0.6\n0.7,0.8\n", "1.234,5;2.345,6\n0,5;0,7\n3,5;8,1\n", "NA\n0.5\n0.7\n"]
+)
+def test_a_private_row_is_never_taken_for_names_nor_shown(folder: Path, text: str) -> None:
+    (folder / "rows.csv").write_text(text)
+    with pytest.raises(ValueError, match="line 1 could be names or a row"):
+        call("build", folder / "rows.csv", "--out", folder / "r.st", "--epsilon", 1)
+    assert not [path for path in folder.iterdir() if "r.st" in path.name]
+    label = ("--header", "yes", "--label", "kind", "--classes", "x,y")
+    with pytest.raises(
+        ValueError, match=r"has no column kind: it has \d columns, and some names look like num"
+    ) as caught:
+        call("build", folder / "rows.csv", "--out", folder / "r.st", "--epsilon", 1, *label)
+    assert not any(cell in str(caught.value) for cell in ("0.1", "234", "NA"))
+
+
+@pytest.mark.parametrize(
     ("table", "options", "message"),
     [
         ("private.csv", ("--epsilon", 0), "epsilon is 0.0"),
@@ -197,7 +213,7 @@ def test_columns_of_the_queries_are_matched_by_name(folder: Path) -> None:
     call("query", release, folder / "private.csv", "--out", out, "--force")
     assert out.read_text() == more
     _write(folder / "other.csv", ["a", "x"], [[1, 2]])
-    with pytest.raises(ValueError, match=r"other\.csv lacks b, c of the release's columns: it has a, x;"):
+    with pytest.raises(ValueError, match=r"other\.csv lacks b, c of the release's columns: it has the columns a, x;"):
         call("query", release, folder / "other.csv", "--out", folder / "b.csv")
     _write(folder / "narrow.csv", None, [[1.5, 2]])
     with pytest.raises(ValueError, match=r"narrow\.csv has 2 columns, and the release was built from 3"):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normkit.data.delimited import as_numbers, read_cells
-from normkit.data.written_numbers import fault, looks_like_a_number, number
+from normkit.data.written_numbers import could_be_a_name, fault, looks_like_a_number, number
 
 
 @pytest.fixture
@@ -94,6 +94,59 @@ def test_names_mixed_with_numbers_are_refused_until_it_is_said_what_they_are(fil
         read(file, "1\n", "maybe")
 
 
+UNREAD = [
+    "<0.1,<0.2\n0.5,0.6\n0.7,0.8\n",
+    "1.234,5;2.345,6\n0,5;0,7\n3,5;8,1\n",
+    "1 234,5;2 345,6\n0,5;0,7\n3,5;8,1\n",
+    "1,234;2,345\n5,678;9,012\n",
+    "5%;6%\n5;6\n",
+    "$5,$6\n5,6\n",
+    "5 mg;6 mg\n5;6\n",
+    "NA\n0.5\n0.7\n",
+    "NA,NA\n0.5,0.7\n",
+    "#N/A;-\n0.5;0.7\n",
+    "n.d.;<LOD\n0.5;0.7\n",
+    "1_0\n0.5\n",
+]
+"""Tables without a header of whose first row no cell can be read."""
+
+
+@pytest.mark.parametrize("text", UNREAD)
+def test_a_row_that_cannot_be_read_is_not_taken_for_names(file: Path, text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"table\.csv, line 1 could be names or a row: column 1 could be a number"
+    ) as one:
+        read(file, text)
+    with pytest.raises(ValueError, match=r"line 1, column 1: (the|a bound) ") as two:
+        read(file, text, "no")
+    for caught in (one, two):
+        said = str(caught.value).replace("such as <1;", "").replace("1234.5 for 1,234.5", "").replace("(or NA)", "")
+        cells = text.splitlines()[0].replace(";", ",").split(",")
+        assert not any(cell in said.replace("line 1", "").replace("column 1", "") for cell in cells if len(cell) > 1)
+
+
+@pytest.mark.parametrize("first", ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)"])
+def test_names_are_names(file: Path, first: str) -> None:
+    assert read(file, f"{first}\n1,2\n")[0] == first.split(",")
+
+
+@given(
+    st.floats(allow_nan=False), st.sampled_from(["{}", "<{}", "{} %", "$ {}", "-{}", " ({})", "{} mg", "~{}", "'{}'"])
+)
+def test_a_number_is_no_name_however_it_is_written(value: float, way: str) -> None:
+    for cell in (repr(value), repr(value).replace(".", ",")):
+        if np.isfinite(value) or way in ("{}", "<{}"):
+            assert not could_be_a_name(way.format(cell))
+
+
+def test_names_that_could_be_a_private_row_are_not_shown(file: Path) -> None:
+    for text, place in (("<0.1,east\n1,x\n", 2), ("0.1,0.2\n1,x\n", 2)):
+        with pytest.raises(ValueError, match=f"line 2, column {place}: the cell is no number"):
+            read(file, text, "yes")
+    with pytest.raises(ValueError, match="line 1: columns 1, 2 bear one name: rename them"):
+        read(file, "NA,NA\n1,2\n", "yes")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -116,6 +169,8 @@ def test_names_mixed_with_numbers_are_refused_until_it_is_said_what_they_are(fil
         ("a;b\n1;1,234\n", "the number has a separator of thousands"),  # or 1.234: nothing tells
         ("a;b\n1;1,5\n2;1.5\n", "the number has a decimal comma"),
         ("a,b\n1,<0.01\n", "a bound stands there"),
+        ("a,b\n1,1_0\n", "the cell is no number"),
+        ("a,b\n1,1_234\n", "the number has a separator of thousands"),
         ("a,b\n1,$ 3\n", "the number has a unit"),
         ("a,b\n1,2 3\n", "several numbers stand there; separate cells by commas"),
         ("a b\n1 2\n", "cells are separated by spaces or another character; separate them by commas"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, fault, is_a_line_of_cells, number
+from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, could_be_a_name, fault, is_a_line_of_cells, number
 
 __all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells"]
 
@@ -51,8 +51,13 @@ class Cells:
     decimal: str = "."
 
     def name(self, column: int) -> str:
-        """How messages call a column, counted from 0: its place and, where there is a header, its name."""
-        return f"column {column + 1}" + (f" ({self.names[column]})" if self.names and self.names[column] else "")
+        """How messages call a column, counted from 0: its place and, where it has one that may be shown, its name."""
+        shown = self.shown_names()
+        return f"column {column + 1}" + (f" ({shown[column]})" if shown and shown[column] else "")
+
+    def shown_names(self) -> list[str] | None:
+        """The names, where all could be names; else None: a private row may have been said to be a header."""
+        return self.names if self.names and all(not name or could_be_a_name(name) for name in self.names) else None
 
 
 def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names: bool = False) -> Cells:
@@ -60,7 +65,8 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
 
     The separator is the one under which most cells are numbers. Numbers have decimal points; decimal commas are read
     where cells are separated by something else and nothing contradicts them. With `header` "auto" the first line is a
-    header if no cell of it is a number, and a row if all are.
+    header if every cell of it could be a name, and a row if all are numbers. A cell that could be a number (`<1`,
+    `5%`, `1,234`) or a missing one is no name.
 
     Args:
         path: the file; a pipe will do.
@@ -70,8 +76,8 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         ValueError: the file is empty or no text, or another character separates cells; "auto" cannot tell what the
-            first line is (numbers that count up, as pandas names columns, or names and numbers mixed); a column has no
-            name, or two have one.
+            first line is (numbers that count up, as pandas names columns, cells that could be numbers, or names and
+            numbers mixed); a column has no name, or two have one.
     """
     if header not in HEADERS:
         raise ValueError(f"header is {header!r}: choose one of {', '.join(HEADERS)}")
@@ -114,6 +120,8 @@ def as_numbers(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> n
     try:
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
     except ValueError:
+        values = None
+    if any("_" in cell for row in rows for cell in row):  # numpy reads 1_0 as 10
         values = None
     if values is None or not np.isfinite(values).all():
         raise ValueError(_first_fault(lines, columns, cells))
@@ -198,17 +206,21 @@ def _decimal_mark(sample: list[str], separator: str) -> str:
 def _is_header(first: list[str], header: str, cells: Cells, row_names: bool) -> bool:
     if header != "auto":
         return header == "yes"
-    numbers = [number(cell, cells.decimal) is not None for cell in first]
     unnamed = row_names and len(first) > 1 and not first[0].strip()
-    if not any(numbers):
+    if all(not cell.strip() or could_be_a_name(cell) for cell in first):
         return True
+    numbers = [number(cell, cells.decimal) is not None for cell in first]
     told = "say which: header=yes (--header yes) for names, header=no (--header no) for a row"
     where = f"{cells.source}, line 1"
     if _counts_up(first[1:] if unnamed else first):
         raise ValueError(f"{where} counts up, as pandas names columns, and could be a row of numbers as well: {told}")
     if all(numbers):
         return False
-    mixed = f"column {numbers.index(True) + 1} is a number and column {numbers.index(False) + 1} is none"
+    if any(numbers):
+        mixed = f"column {numbers.index(True) + 1} is a number and column {numbers.index(False) + 1} is none"
+    else:
+        unlike = next(place for place, cell in enumerate(first, 1) if cell.strip() and not could_be_a_name(cell))
+        mixed = f"column {unlike} could be a number, or one that is missing"
     raise ValueError(f"{where} could be names or a row: {mixed}; {told}")
 
 
@@ -235,7 +247,8 @@ def _check_names(cells: Cells, row_names: bool) -> None:
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         places = [place + 1 for place, name in enumerate(names) if name == twice[0]]
-        raise ValueError(f"{cells.source}, line 1: columns {_few(places)} bear one name, {twice[0]!r}: rename them")
+        shown = f", {twice[0]!r}" if cells.shown_names() else ""
+        raise ValueError(f"{cells.source}, line 1: columns {_few(places)} bear one name{shown}: rename them")
 
 
 def _few(numbers: list[int], most: int = 5) -> str:

@@ -71,12 +71,14 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
 
     Without a header the columns are called x0, x1, … A first column without a name holds the names of the rows, as R
     and pandas write them, and is left out, as is every column of which less than half are numbers. A cell is missing
-    where it is empty, NA, NaN, null or none. Decimal commas are read where cells are separated by something else.
+    where it is empty, NA, NaN, null or none; an infinite number is refused. Decimal commas are read where cells are
+    separated by something else.
 
     Args:
         path: the file.
-        header: whether the first line names the columns: "yes", "no", or "auto": yes if no cell of it is a number, no
-            if all are; what could be both (0, 1, 2, … as pandas names columns, or names mixed with numbers) is refused.
+        header: whether the first line names the columns: "yes", "no", or "auto": yes if no cell of it could be a
+            number or a missing one, no if all are numbers; what could be both (0, 1, 2, … as pandas names columns, `<1`
+            or `5%`, names mixed with numbers) is refused.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -107,11 +109,12 @@ def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
     read = [math.nan if cell.lower() in MISSING else number(cell, cells.decimal) for cell in column]
     if None not in read:
         values = np.array(read, dtype=np.float64)
-        return None if np.isnan(values).all() else values
+        if not np.isinf(values).any():
+            return None if np.isnan(values).all() else values
     held = [cell for cell in column if cell.lower() not in MISSING]
     if 2 * sum(looks_like_a_number(cell, cells.decimal) for cell in held) <= len(held):
         return None
-    first = read.index(None)
+    first = next(at for at, value in enumerate(read) if value is None or math.isinf(value))
     raise ValueError(
         f"{cells.source}, line {lines[first][0]}, {cells.name(place)}: {fault(column[first], cells.decimal)}"
     )

@@ -210,7 +210,7 @@ def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
         return list(range(cells.width)), []
     if missing := [name for name in wanted if name not in cells.names]:
         raise ValueError(
-            f"{cells.source} lacks {_few(missing)} of the release's columns: it has {_few(cells.names)}; name its "
+            f"{cells.source} lacks {_few(missing)} of the release's columns: it has {_names(cells)}; name its "
             "columns as the release's are named"
         )
     place = {name: at for at, name in enumerate(cells.names)}
@@ -219,9 +219,16 @@ def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
 
 def _column(cells: Cells, wanted: str) -> int:
     if cells.names is None or wanted not in cells.names:
-        there = "no names of columns" if cells.names is None else f"the columns {_few(cells.names)}"
-        raise ValueError(f"{cells.source} has no column {wanted}: it has {there}")
+        raise ValueError(f"{cells.source} has no column {wanted}: it has {_names(cells)}")
     return cells.names.index(wanted)
+
+
+def _names(cells: Cells) -> str:
+    """The columns' names for a message; not where some look like numbers, as they may be a private row."""
+    if cells.names is None:
+        return "no names of columns"
+    shown = cells.shown_names()
+    return f"the columns {_few(shown)}" if shown else f"{cells.width} columns, and some names look like numbers"
 
 
 def _few(names: Sequence[str], most: int = 8) -> str:
