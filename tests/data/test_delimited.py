@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from normkit.data import read_table
 from normkit.data.delimited import as_numbers, read_cells
 from normkit.data.written_numbers import could_be_a_name, fault, looks_like_a_number, number
 
@@ -79,6 +80,58 @@ def test_a_first_line_that_counts_up_is_refused_until_it_is_said_what_it_is(file
     names, values = read(file, text, "no")
     assert names is None
     assert values.shape == (2, columns)
+
+
+def test_a_single_column_of_whole_numbers_may_begin_with_0(file: Path) -> None:
+    names, values = read(file, "0\n5\n0\n")
+    assert names is None
+    np.testing.assert_array_equal(values, [[0], [5], [0]])
+    with pytest.raises(ValueError, match="line 1 counts up"):  # pandas writes 0 above numbers, and 0.0 among them
+        read(file, "0\n5.0\n0.0\n")
+
+
+def test_a_comma_of_thousands_is_not_decimal_because_another_column_has_decimal_commas(file: Path) -> None:
+    for lines, line in (("1,234\t0,5\n", 2), ("12\t0,5\n1,234\t2\n", 3), ("1\t0,5\n" * 200 + "1,234\t2\n", 202)):
+        said = rf"line {line}, column 1 \(a\): the comma could be a decimal one or separate thousands"
+        with pytest.raises(ValueError, match=said):
+            read(file, f"a\tb\n{lines}")
+        with pytest.raises(ValueError, match=said):
+            read_table(file)
+    for rest in ("0,5\t1\n", "1\t1\n" * 200 + "2,25\t1\n"):
+        assert read(file, f"a\tb\n1,234\t0,5\n{rest}")[1][0, 0] == 1.234
+        assert read_table(file).values[0, 0] == 1.234
+
+
+def test_a_decimal_comma_told_in_one_block_holds_in_the_next(file: Path) -> None:
+    file.write_text("a;b\n0,5;1\n1,234;1\n")
+    cells = read_cells(file)
+    first, second = list(cells.lines)
+    as_numbers([first], [0, 1], cells)
+    assert as_numbers([second], [0, 1], cells)[0, 0] == 1.234
+
+
+@pytest.mark.parametrize("header", ["auto", "no"])
+def test_one_number_a_line_with_a_decimal_comma_is_not_two(file: Path, header: str) -> None:
+    with pytest.raises(ValueError, match="each line could be one number with a decimal comma, or two whole numbers"):
+        read(file, "1,5\n2,05\n", header)
+    names, values = read(file, "a,b\n1,5\n2,05\n")
+    assert names == ["a", "b"]
+    np.testing.assert_array_equal(values, [[1, 5], [2, 5]])
+    assert read(file, "1,5\n2,0\n", header)[1].shape == (2, 2)  # nothing tells; the layout says what was read
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("1,5\n2,5\n", "2 columns separated by commas, decimal points, no names: the first line is a row"),
+        ("a;b;c\n1,5;2;3\n", "3 columns separated by semicolons, decimal commas, names on the first line"),
+        ("a\n2\n", "1 column, decimal points, names on the first line"),
+    ],
+)
+def test_how_a_file_is_read_can_be_said(file: Path, text: str, layout: str) -> None:
+    file.write_text(text)
+    assert read_cells(file).layout() == layout
+    assert read_table(file).layout == layout
 
 
 @pytest.mark.parametrize("first", ["1", "3,4", "0,2,1", "0.0,1.0,2.0", "1,2,4"])

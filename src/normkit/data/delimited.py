@@ -9,15 +9,23 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, could_be_a_name, fault, is_a_line_of_cells, number
+from normkit.data.written_numbers import (
+    DECIMAL_COMMA,
+    THOUSANDS,
+    UNCLEAR_COMMA,
+    could_be_a_name,
+    fault,
+    is_a_line_of_cells,
+    number,
+)
 
-__all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells"]
+__all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells", "unclear_comma"]
 
 HEADERS = ("auto", "yes", "no")
 _SEPARATORS = (",", ";", "\t")
@@ -41,6 +49,7 @@ class Cells:
         lines: the lines of cells that follow, to be read once; each has `width` cells.
         separator: between cells: a comma, a semicolon or a tab.
         decimal: "." or ","; a comma only where cells are separated by something else.
+        told: the places of the columns of which some cell read so far can only have a decimal comma.
     """
 
     source: str
@@ -49,6 +58,13 @@ class Cells:
     lines: Iterator[Line]
     separator: str = ","
     decimal: str = "."
+    told: set[int] = field(default_factory=set)
+
+    def layout(self) -> str:
+        """How the file is read: columns, separator, decimal mark and what the first line is, in one line."""
+        columns = "1 column" if self.width == 1 else f"{self.width} columns separated by {_IN_WORDS[self.separator]}"
+        marks = "decimal commas" if self.decimal == "," else "decimal points"
+        return f"{columns}, {marks}, {'names on the first line' if self.names else 'no names: the first line is a row'}"
 
     def name(self, column: int) -> str:
         """How messages call a column, counted from 0: its place and, where it has one that may be shown, its name."""
@@ -64,8 +80,9 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
     """Open a text file of cells: separated by commas, semicolons or tabs, in UTF-8, with a header line or without.
 
     The separator is the one under which most cells are numbers. Numbers have decimal points; decimal commas are read
-    where cells are separated by something else and nothing contradicts them. With `header` "auto" the first line is a
-    header if every cell of it could be a name, and a row if all are numbers. A cell that could be a number (`<1`,
+    where cells are separated by something else and nothing contradicts them. A column all of whose commas could
+    separate thousands (1,234) is refused where another column has decimal commas. With `header` "auto" the first line
+    is a header if every cell of it could be a name, and a row if all are numbers. A cell that could be a number (`<1`,
     `5%`, `1,234`) or a missing one is no name.
 
     Args:
@@ -77,7 +94,8 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
         FileNotFoundError, IsADirectoryError: there is no such file.
         ValueError: the file is empty or no text, or another character separates cells; "auto" cannot tell what the
             first line is (numbers that count up, as pandas names columns, cells that could be numbers, or names and
-            numbers mixed); a column has no name, or two have one.
+            numbers mixed); lines are two whole numbers that could be one with a decimal comma (1,05), in a file without
+            names; a column has no name, or two have one.
     """
     if header not in HEADERS:
         raise ValueError(f"header is {header!r}: choose one of {', '.join(HEADERS)}")
@@ -98,10 +116,12 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
         raise ValueError(
             f"{file}: cells are separated by spaces or another character; separate them by commas, semicolons or tabs"
         )
-    if _is_header(first[1], header, cells, row_names):
+    below = [line.strip().strip('"') for line in sample[first[0] :]] if cells.width == 1 else []
+    if _is_header(first[1], header, cells, row_names, any(map(_DIGITS.fullmatch, below))):
         cells.names = [cell.strip() for cell in first[1]]
         _check_names(cells, row_names)
     else:
+        _check_pairs(sample, cells)
         lines = chain([first], lines)
     cells.lines = _of_one_width(lines, cells)
     return cells
@@ -125,7 +145,25 @@ def as_numbers(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> n
         values = None
     if values is None or not np.isfinite(values).all():
         raise ValueError(_first_fault(lines, columns, cells))
+    for place in columns:
+        if (at := unclear_comma([row[place] for _, row in lines], place, cells)) is not None:
+            raise ValueError(f"{cells.source}, line {lines[at][0]}, {cells.name(place)}: {UNCLEAR_COMMA}")
     return values
+
+
+def unclear_comma(column: Sequence[str], place: int, cells: Cells) -> int | None:
+    """Where in the cells of a column the first comma stands that could separate thousands; None if it is decimal.
+
+    1,234 is 1.234 where another cell of the column, such as 0,5, can only have a decimal comma. Other columns do not
+    tell: counts stand beside measurements.
+    """
+    if cells.decimal != "," or place in cells.told:
+        return None
+    commas = [(at, cell.strip()) for at, cell in enumerate(column) if "," in cell]
+    if any(DECIMAL_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for _, cell in commas):
+        cells.told.add(place)
+        return None
+    return next((at for at, cell in commas if THOUSANDS.fullmatch(cell) and number(cell, ",") is not None), None)
 
 
 def _first_fault(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> str:
@@ -203,7 +241,8 @@ def _decimal_mark(sample: list[str], separator: str) -> str:
     return "," if not points and any(not THOUSANDS.fullmatch(cell) for cell in commas) else "."
 
 
-def _is_header(first: list[str], header: str, cells: Cells, row_names: bool) -> bool:
+def _is_header(first: list[str], header: str, cells: Cells, row_names: bool, whole: bool) -> bool:
+    """Whether the first line names the columns; `whole`: a single column holds whole numbers below, as 0 is one."""
     if header != "auto":
         return header == "yes"
     unnamed = row_names and len(first) > 1 and not first[0].strip()
@@ -212,7 +251,7 @@ def _is_header(first: list[str], header: str, cells: Cells, row_names: bool) -> 
     numbers = [number(cell, cells.decimal) is not None for cell in first]
     told = "say which: header=yes (--header yes) for names, header=no (--header no) for a row"
     where = f"{cells.source}, line 1"
-    if _counts_up(first[1:] if unnamed else first):
+    if not whole and _counts_up(first[1:] if unnamed else first):
         raise ValueError(f"{where} counts up, as pandas names columns, and could be a row of numbers as well: {told}")
     if all(numbers):
         return False
@@ -222,6 +261,21 @@ def _is_header(first: list[str], header: str, cells: Cells, row_names: bool) -> 
         unlike = next(place for place, cell in enumerate(first, 1) if cell.strip() and not could_be_a_name(cell))
         mixed = f"column {unlike} could be a number, or one that is missing"
     raise ValueError(f"{where} could be names or a row: {mixed}; {told}")
+
+
+def _check_pairs(sample: list[str], cells: Cells) -> None:
+    """Refuse 1,05 alone on its line: one number with a decimal comma, as no column of whole numbers holds 05.
+
+    1,5 could be two whole numbers, and is read so; `Cells.layout` says it.
+    """
+    rows = [[cell.strip() for cell in row] for row in csv.reader(sample, delimiter=cells.separator) if row]
+    if cells.width != 2 or cells.separator != "," or not all(_DIGITS.fullmatch(cell) for row in rows for cell in row):
+        return
+    if any(re.fullmatch(r"0\d+", row[-1]) for row in rows):
+        raise ValueError(
+            f"{cells.source}: each line could be one number with a decimal comma, or two whole numbers; write decimal "
+            "points, or name the two columns on the first line"
+        )
 
 
 def _counts_up(first: list[str]) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from normkit.data.delimited import Cells, Line, read_cells
-from normkit.data.written_numbers import MISSING, fault, looks_like_a_number, number
+from normkit.data.delimited import Cells, Line, read_cells, unclear_comma
+from normkit.data.written_numbers import MISSING, UNCLEAR_COMMA, fault, looks_like_a_number, number
 from normkit.extras import require
 
 __all__ = ["Table", "as_table", "is_table", "read_table"]
@@ -24,12 +24,14 @@ class Table:
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
         source: the DataFrame, array or tensor that it was made from; of a file, the Python that reads it again.
+        layout: of a file, how it was read: the number of columns, separator, decimal mark, whether it has a header.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     left_out: tuple[str, ...] = ()
     source: Any = None
+    layout: str = ""
 
     def to_frame(self) -> Any:
         """The values as a pandas DataFrame.
@@ -96,7 +98,7 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
         raise ValueError(f"{cells.source}: no column holds numbers")
     left_out = tuple(names[place] for place in places if names[place] not in numbers)
     again = f"normkit.data.read_table({cells.source!r}{'' if header == 'auto' else f', header={header!r}'})"
-    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again)
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again, cells.layout())
 
 
 def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
@@ -109,6 +111,8 @@ def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
     read = [math.nan if cell.lower() in MISSING else number(cell, cells.decimal) for cell in column]
     if None not in read:
         values = np.array(read, dtype=np.float64)
+        if (at := unclear_comma(column, place, cells)) is not None:
+            raise ValueError(f"{cells.source}, line {lines[at][0]}, {cells.name(place)}: {UNCLEAR_COMMA}")
         if not np.isinf(values).any():
             return None if np.isnan(values).all() else values
     held = [cell for cell in column if cell.lower() not in MISSING]

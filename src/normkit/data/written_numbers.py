@@ -9,6 +9,7 @@ __all__ = [
     "DECIMAL_COMMA",
     "MISSING",
     "THOUSANDS",
+    "UNCLEAR_COMMA",
     "could_be_a_name",
     "fault",
     "is_a_line_of_cells",
@@ -22,6 +23,11 @@ MISSING = frozenset({"", "na", "nan", "null", "none"})
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:([,.'’_ \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?")
 """Digits in groups of three; `1,234` matches both."""
+
+UNCLEAR_COMMA = (
+    "the comma could be a decimal one or separate thousands, and no cell of the column tells; write decimal points in "
+    "the whole table, or no separators of thousands"
+)
 
 _BETWEEN = re.compile(r"[\s|:]+")
 _ORNAMENT = re.compile(r"[\W_]+")

@@ -19,6 +19,8 @@ from normkit.estimators.private.files import load_private
 __all__ = ["answer_queries", "build_release"]
 
 _LINES = 20_000  # queries read at once
+_LARGE = 0.1  # δ times the number of rows, from which on a release is warned of
+_ROWS = 1000  # taken for their number where a release holds none
 
 
 def build_release(
@@ -87,9 +89,11 @@ def build_release(
         "kind": type(fitted).__name__,
         "numbers": numbers,
         "columns": fitted.n_features_in_,
-        "names": cells.names is not None,
+        "names": [str(name) for name in getattr(fitted, "feature_names_in_", [])] or None,
+        "read": cells.layout(),
         "spend": fitted.spend_.to_dict(),
         "rows": getattr(fitted, "count_", None),
+        "warning": _of_large_delta(fitted),
         "written": str(out),
     }
 
@@ -142,6 +146,7 @@ def answer_queries(
         "queries": count,
         "columns": columns,
         "by_name": by_name,
+        "read": cells.layout(),
         "left_out": left_out,
         "written": str(out),
     }
@@ -184,6 +189,19 @@ def _check_labels(labels: list[tuple[int, str]], classes: list[str], source: str
         if name not in known:
             there = "is not among --classes; add it there" if name else "is empty; fill it in, or leave the row out"
             raise ValueError(f"{source}, line {line}: the label in column {column} {there}")
+
+
+def _of_large_delta(fitted: Any) -> str | None:
+    """What to warn of if δ is not far below 1 over the number of rows, as the release tells it."""
+    counts = getattr(fitted, "counts_", None)
+    released = getattr(fitted, "count_", None if counts is None else float(counts.sum()))
+    rows = _ROWS if released is None else max(released, 1.0)  # a noisy count may be negative
+    if fitted.spend_.delta * rows <= _LARGE:
+        return None
+    told = f"{rows:.0f} rows (their number is not in the release)" if released is None else f"about {rows:.0f} rows"
+    return (
+        f"δ is {fitted.spend_.delta:g} for {told}; it must be far below 1 over their number, or whole rows may be told"
+    )
 
 
 def _answers(fitted: Any, rows: Any, divisor: float) -> list[list[Any]]:
