@@ -155,6 +155,9 @@ UNREAD = [
     "5%;6%\n5;6\n",
     "$5,$6\n5,6\n",
     "5 mg;6 mg\n5;6\n",
+    "EUR 5,20;EUR 6,00\n5,20;6,00\n",
+    "US$5;ca. 6\n5;6\n",
+    "−5;−6\n-5;-6\n",
     "NA\n0.5\n0.7\n",
     "NA,NA\n0.5,0.7\n",
     "#N/A;-\n0.5;0.7\n",
@@ -178,7 +181,9 @@ def test_a_row_that_cannot_be_read_is_not_taken_for_names(file: Path, text: str)
         assert not any(cell in said.replace("line 1", "").replace("column 1", "") for cell in cells if len(cell) > 1)
 
 
-@pytest.mark.parametrize("first", ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)"])
+@pytest.mark.parametrize(
+    "first", ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)", "Ca2+,PM 2.5"]
+)
 def test_names_are_names(file: Path, first: str) -> None:
     assert read(file, f"{first}\n1,2\n")[0] == first.split(",")
 

@@ -141,7 +141,7 @@ def as_numbers(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> n
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
     except ValueError:
         values = None
-    if any("_" in cell for row in rows for cell in row):  # numpy reads 1_0 as 10
+    if any("_" in "".join(row) for row in rows):  # numpy reads 1_0 as 10
         values = None
     if values is None or not np.isfinite(values).all():
         raise ValueError(_first_fault(lines, columns, cells))

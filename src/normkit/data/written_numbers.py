@@ -31,6 +31,10 @@ UNCLEAR_COMMA = (
 
 _BETWEEN = re.compile(r"[\s|:]+")
 _ORNAMENT = re.compile(r"[\W_]+")
+_MEASURED = re.compile(
+    r"(?:[a-z]{1,3}[$€£¥]\s*|(?:eur|usd|gbp|chf|jpy|ca|circa|approx|about)(?:\.\s*|\s+))[+-]?[.,]?\d", re.IGNORECASE
+)
+"""A number behind the word of a currency or of an estimate: EUR 5, US$5, ca. 5."""
 
 
 def number(cell: str, decimal: str = ".") -> float | None:
@@ -113,6 +117,6 @@ def could_be_a_name(cell: str) -> bool:
     bare = _ORNAMENT.sub("", cell)
     if bare == "Na":
         return True
-    if bare.lower() in MISSING or bare[0].isdigit() or cell.lower().rstrip(".") == "n.d":
+    if bare.lower() in MISSING or bare[0].isdigit() or _MEASURED.match(cell) or cell.lower().rstrip(".") == "n.d":
         return False
     return not cell.startswith(("<", ">")) and number(cell) is None  # <LOD, inf
