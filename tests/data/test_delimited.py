@@ -264,6 +264,8 @@ def test_a_file_that_is_no_text(file: Path, content: bytes) -> None:
 def test_a_cell_that_never_ends(file: Path) -> None:
     with pytest.raises(ValueError, match=r"table\.csv, line \d+: no line of a table \(field larger than"):
         read(file, 'a,b\n1,"' + "2\n" * csv.field_size_limit())
+    with pytest.raises(ValueError, match=r"table\.csv, line 2: no line of a table \(field larger than"):
+        read(file, "5,2\n1," + "2" * (csv.field_size_limit() + 1) + "\n")
 
 
 def test_a_folder_and_nothing(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
+from normkit.data.cells import IN_WORDS, Cells, Line, unclear_comma
 from normkit.data.written_numbers import (
     DECIMAL_COMMA,
     THOUSANDS,
@@ -25,7 +25,7 @@ from normkit.data.written_numbers import (
     number,
 )
 
-__all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells", "unclear_comma"]
+__all__ = ["HEADERS", "as_numbers", "read_cells"]
 
 HEADERS = ("auto", "yes", "no")
 _SEPARATORS = (",", ";", "\t")
@@ -33,47 +33,6 @@ _SAMPLE = 100  # lines from which separator and decimal mark are told
 _FEWEST_COUNTED = 3  # columns from which a line that counts up from any number, as years do, is taken for a header
 
 _DIGITS = re.compile(r"[+-]?\d+")
-
-Line = tuple[int, list[str]]
-"""The number of a line in its file, and its cells."""
-
-
-@dataclass
-class Cells:
-    """The cells of a file, line by line.
-
-    Attributes:
-        source: the file, for messages.
-        names: of the columns, stripped, where the file has a header.
-        width: the number of columns.
-        lines: the lines of cells that follow, to be read once; each has `width` cells.
-        separator: between cells: a comma, a semicolon or a tab.
-        decimal: "." or ","; a comma only where cells are separated by something else.
-        told: the places of the columns of which some cell read so far can only have a decimal comma.
-    """
-
-    source: str
-    names: list[str] | None
-    width: int
-    lines: Iterator[Line]
-    separator: str = ","
-    decimal: str = "."
-    told: set[int] = field(default_factory=set)
-
-    def layout(self) -> str:
-        """How the file is read: columns, separator, decimal mark and what the first line is, in one line."""
-        columns = "1 column" if self.width == 1 else f"{self.width} columns separated by {_IN_WORDS[self.separator]}"
-        marks = "decimal commas" if self.decimal == "," else "decimal points"
-        return f"{columns}, {marks}, {'names on the first line' if self.names else 'no names: the first line is a row'}"
-
-    def name(self, column: int) -> str:
-        """How messages call a column, counted from 0: its place and, where it has one that may be shown, its name."""
-        shown = self.shown_names()
-        return f"column {column + 1}" + (f" ({shown[column]})" if shown and shown[column] else "")
-
-    def shown_names(self) -> list[str] | None:
-        """The names, where all could be names; else None: a private row may have been said to be a header."""
-        return self.names if self.names and all(not name or could_be_a_name(name) for name in self.names) else None
 
 
 def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names: bool = False) -> Cells:
@@ -151,21 +110,6 @@ def as_numbers(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> n
     return values
 
 
-def unclear_comma(column: Sequence[str], place: int, cells: Cells) -> int | None:
-    """Where in the cells of a column the first comma stands that could separate thousands; None if it is decimal.
-
-    1,234 is 1.234 where another cell of the column, such as 0,5, can only have a decimal comma. Other columns do not
-    tell: counts stand beside measurements.
-    """
-    if cells.decimal != "," or place in cells.told:
-        return None
-    commas = [(at, cell.strip()) for at, cell in enumerate(column) if "," in cell]
-    if any(DECIMAL_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for _, cell in commas):
-        cells.told.add(place)
-        return None
-    return next((at for at, cell in commas if THOUSANDS.fullmatch(cell) and number(cell, ",") is not None), None)
-
-
 def _first_fault(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> str:
     for line, row in lines:
         if all(not cell.strip() for cell in row):
@@ -204,12 +148,9 @@ def _of_one_width(lines: Iterator[Line], cells: Cells) -> Iterator[Line]:
         if len(row) != cells.width:
             raise ValueError(
                 f"{cells.source}, line {line}: {len(row)} cell{'s' * (len(row) != 1)} separated by "
-                f"{_IN_WORDS[cells.separator]}, and {first} has {cells.width}"
+                f"{IN_WORDS[cells.separator]}, and {first} has {cells.width}"
             )
         yield line, row
-
-
-_IN_WORDS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def _separator(sample: list[str]) -> str:
@@ -268,10 +209,14 @@ def _check_pairs(sample: list[str], cells: Cells) -> None:
 
     1,5 could be two whole numbers, and is read so; `Cells.layout` says it.
     """
-    rows = [[cell.strip() for cell in row] for row in csv.reader(sample, delimiter=cells.separator) if row]
-    if cells.width != 2 or cells.separator != "," or not all(_DIGITS.fullmatch(cell) for row in rows for cell in row):
+    if cells.width != 2 or cells.separator != ",":
         return
-    if any(re.fullmatch(r"0\d+", row[-1]) for row in rows):
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(sample) if row]
+    except csv.Error:  # said where the lines are read
+        return
+    whole = all(_DIGITS.fullmatch(cell) for row in rows for cell in row)
+    if whole and any(re.fullmatch(r"0\d+", row[-1]) for row in rows):
         raise ValueError(
             f"{cells.source}: each line could be one number with a decimal comma, or two whole numbers; write decimal "
             "points, or name the two columns on the first line"

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from normkit.data.delimited import Cells, Line, read_cells, unclear_comma
+from normkit.data.cells import Cells, Line, unclear_comma
+from normkit.data.delimited import read_cells
 from normkit.data.written_numbers import MISSING, UNCLEAR_COMMA, fault, looks_like_a_number, number
 from normkit.extras import require
 

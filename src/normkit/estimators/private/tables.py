@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from normkit.data.delimited import Cells, as_numbers, read_cells
+from normkit.data.cells import Cells
+from normkit.data.delimited import as_numbers, read_cells
 from normkit.data.files import atomic
 from normkit.estimators.private.classifier import PrivateSimilarityClassifier
 from normkit.estimators.private.density import PrivateKernelDensity
