@@ -89,13 +89,20 @@ def test_the_bare_command_prints_its_help_and_no_error(
     assert said.err == ""
 
 
-def test_what_shows_a_paper_on_tables_says_how_to_give_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("slug", "line"),
+    [
+        ("partial-correlation", "normkit diagnose --data table.csv --probes closed-rows"),
+        ("dp-similarity", 'pip install "normkit[private]"'),
+    ],
+)
+def test_what_shows_a_paper_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slug: str, line: str
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["normkit", "show", "partial-correlation"])
+    monkeypatch.setattr(sys, "argv", ["normkit", "show", slug])
     with pytest.raises(SystemExit):
         _shell.main()
-    assert "normkit diagnose --data table.csv --probes closed-rows" in capsys.readouterr().out
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

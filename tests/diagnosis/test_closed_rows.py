@@ -316,3 +316,24 @@ def test_the_page_and_the_text_of_a_table(tmp_path) -> None:  # type: ignore[no-
     diagnosis = diagnose(shares())
     assert "<svg" in diagnosis.report(tmp_path / "report.html").read_text()
     assert str(diagnosis).count("it examines models") == 1  # the probes that it concerns stand in one line
+
+
+def test_a_row_of_totals_is_pointed_at() -> None:
+    table = np.vstack((shares(), shares().sum(0)))
+    finding = found(table)
+    assert finding.severity == "ok"
+    assert "but for 1 of 61 rows they would, to 100 (row 60 with 6000)" in finding.summary
+    assert "rows they would" not in found(amounts()).summary
+
+
+def test_counts_are_said_to_be_parts_all_the_same() -> None:
+    counts = np.random.default_rng(0).poisson(20 * amounts())
+    assert "if they are counts" in found(counts).summary
+    assert "if they are counts" not in found(amounts()).summary
+
+
+def test_long_names_leave_room_for_the_picture(tmp_path: Path) -> None:
+    names = [f"the abundance of the taxon that is called {number}" for number in range(6)]
+    diagnosis = diagnose(pd.DataFrame(shares(), columns=names))
+    page = diagnosis.report(tmp_path / "report.html")  # a picture without room would be a warning, and so an error
+    assert names[0] in Path(page).read_text(encoding="utf-8")

@@ -131,3 +131,9 @@ def test_lists_and_frames_are_tables_too() -> None:
     assert report(A.tolist(), y.tolist()) == report(pd.DataFrame(A), pd.Series(y)) == separability_report(A, y)
     with pytest.raises(ValueError, match="step_size is 'x': it must be a positive and finite number"):
         report(A, y, step_size="x")
+
+
+def test_a_narrow_margin_comes_with_what_may_widen_it() -> None:
+    X, y = np.array([[0.0, 1e6], [1.0, 1e6], [0.0, 0.0], [1.0, 0.0]]), np.array([0, 1, 0, 1])
+    assert "standardized features may have a far larger one" in str(separability_report(X, y))
+    assert "standardized" not in str(separability_report(X / [1.0, 1e6], y))

@@ -42,7 +42,7 @@ def test_a_broken_third_party_is_named_and_hides_nothing(monkeypatch, value, mes
 
 
 def test_an_unknown_slug_names_the_closest():
-    with pytest.raises(ValueError, match=r"no paper 'layernorm'; did you mean layer-norm"):
+    with pytest.raises(ValueError, match=r"there is no paper 'layernorm': did you mean layer-norm"):
         get("layernorm")
-    with pytest.raises(ValueError, match="there are: batch-channel-norm"):
+    with pytest.raises(ValueError, match="there are batch-channel-norm"):
         get("zzz")

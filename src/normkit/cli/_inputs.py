@@ -194,8 +194,8 @@ def table_from(name: str, header: str = "auto") -> data.Table:
         if "columns" in bunch.meta.details:
             return data.Table(tuple(bunch.meta.details["columns"]), bunch.X)
     raise ValueError(
-        f"--data {name} is no table (file.csv, file.tsv, file.txt, roman-cups), and batches go with a model of yours: "
-        "name it with --model or --hf"
+        f"--data {name} is no table: give a .csv, .tsv or .txt file (a spreadsheet exports one) or a set that is "
+        "a table, roman-cups; a set of batches goes with a model, --model or --hf"
     )
 
 

@@ -29,7 +29,7 @@ def _print(console: Console, paper: Paper) -> None:
         console.print(f"[bold]{name}[/bold]  {text}", highlight=False)
     console.print(f"[bold]provides[/bold]  {', '.join(paper.provides)}\n", highlight=False)
     for line in _commands(paper):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)  # an extra stands in brackets
 
 
 def _commands(paper: Paper) -> list[str]:

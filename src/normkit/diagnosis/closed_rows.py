@@ -46,6 +46,9 @@ from normkit.estimators import PartialCorrelation
 
 __all__ = ["ClosedRows"]
 
+_ODD = 0.05
+"""How far off a total is that of another kind of row, and how many of them there may be, as shares."""
+
 
 class ClosedRows(Probe):
     """Share of the columns' variance that cancels in the row total; threshold 0.99. See the module's docstring.
@@ -85,7 +88,10 @@ class ClosedRows(Probe):
         sites = [self._site(values[:, each], names[each]) for each in wholes]
         misled = [each for each, site in zip(wholes, sites, strict=True) if site.severity == "act"]
         remedies = tuple(_remedy(context.table, each) for each in misled[:1])
-        return self.conclude(sites, summary=_summary(sites, self.threshold), remedies=remedies)
+        summary = _summary(sites)
+        if not sets:
+            summary += _hint(context.table.values[:, rest], self.threshold)
+        return self.conclude(sites, summary=summary, remedies=remedies)
 
     def _site(self, parts: np.ndarray, names: np.ndarray) -> Site:
         empty = parts.sum(1) == 0
@@ -213,7 +219,22 @@ def _quoted(program: str) -> str:
     return shlex.quote(program) if set(program) & set('"$`\\!') else f'"{program}"'
 
 
-def _summary(sites: list[Site], threshold: float) -> str:
+def _hint(parts: np.ndarray, threshold: float) -> str:
+    """What else a table may be of which no columns sum to a constant: with a row of another kind, or of counts."""
+    rows = np.flatnonzero(np.isfinite(parts).all(1))
+    totals = parts[rows].sum(1)
+    usual = np.median(totals)
+    odd = np.abs(totals - usual) > _ODD * usual
+    if 0 < odd.sum() <= _ODD * len(rows) and cancelled(parts[rows[~odd]]) > threshold:
+        where = ", ".join(f"row {row} with {total:.4g}" for row, total in zip(rows[odd][:3], totals[odd], strict=False))
+        more = f" and {odd.sum() - 3} more" if odd.sum() > 3 else ""
+        return f", but for {odd.sum()} of {len(rows)} rows they would, to {usual:.4g} ({where}{more})"
+    if (parts[rows] == np.rint(parts[rows])).all():
+        return "; if they are counts out of totals that mean nothing (reads of a sample), they are parts all the same"
+    return ""
+
+
+def _summary(sites: list[Site]) -> str:
     act = [site for site in sites if site.severity == "act"]
     if not act:
         watched = [site for site in sites if site.severity == "watch"]

@@ -46,7 +46,7 @@ class HierarchicalPolynomialRegressor(ClassNamePrefixFeaturesOutMixin, Transform
     Args:
         degree: k, the degree of the hidden feature.
         n_features_1: m₂, random polynomial units of the first stage; None is 3 d^k, `math.inf` the kernel that they
-            tend to, computed exactly.
+            tend to, computed exactly, and far quicker where 3 d^k are more than the samples.
         n_features_2: m₁, random ReLUs of the link.
         split: share of the samples, in random order, for stage 1; the others are for stage 2.
         solver: "exact", or "gd", the paper's gradient descent from 0.

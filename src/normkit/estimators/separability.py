@@ -17,6 +17,8 @@ __all__ = ["Separability", "margin", "separability_report"]
 
 _ROUNDING = 1e-13
 """Of the radius: what a sum of terms of that size is off by. A smaller margin is none of the data's."""
+_NARROW = 1e-3
+"""Of the radius: below it a million steps may be needed, often for features of very different lengths."""
 _FEW = 0.2
 """Below this share of the smaller class the mean gradient of plain descent is that of few samples, divided by all."""
 _TIGHTER = 10.0
@@ -65,8 +67,9 @@ class Separability:
                 "standardize the features"
             )
         bounds = ", ".join(f"{name} {steps:.3g}" for name, steps in self.bounds.items())
+        advice = "; standardized features may have a far larger one" if self.relative_margin < _NARROW else ""
         return (
-            f"separable, margin {self.margin:.3g}, {self.relative_margin:.3g} of the radius; "
+            f"separable, margin {self.margin:.3g}, {self.relative_margin:.3g} of the radius{advice}; "
             f"steps that suffice: {bounds}; recommended: {self.recommended}"
         )
 

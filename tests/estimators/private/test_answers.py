@@ -319,15 +319,27 @@ BAD = [
     (PrivateDistance, {"epsilon": 1.0, "bounds": ([0.0, 0.0], 1.0)}, "two lists of 4, one a column"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": 2.0}, "give a pair"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": -2.0, "metric": "l2"}, "give the radius of a ball"),
-    (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "metric": "cosine"}, "metric is 'cosine': it must be one of 'l1'"),
+    (
+        PrivateDistance,
+        {"epsilon": 1.0, "bounds": (0, 1), "metric": "cosine"},
+        "metric is 'cosine': it must be one of",
+    ),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "metric": "lp"}, "p is None: it must be the power"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "depth": 0}, "depth is 0"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "query": "exact"}, "query is 'exact'"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "query": "geometric", "metric": "l2"}, "is for metric 'l1'"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "alpha": 0}, "alpha is 0"),
     (PrivateDistance, {"epsilon": 1.0, "bounds": (0, 1), "n_projections": 0}, "n_projections is 0"),
-    (PrivateSimilarityClassifier, {"epsilon": 1.0, "similarity": "box"}, "similarity is 'box': it must be one of 'inner'"),
-    (PrivateSimilarityClassifier, {"epsilon": 1.0, "weighting": "max"}, "weighting is 'max': it must be 'sum' or 'mean'"),
+    (
+        PrivateSimilarityClassifier,
+        {"epsilon": 1.0, "similarity": "box"},
+        "similarity is 'box': it must be one of",
+    ),
+    (
+        PrivateSimilarityClassifier,
+        {"epsilon": 1.0, "weighting": "max"},
+        "weighting is 'max': it must be 'sum'",
+    ),
     (PrivateSimilarityClassifier, {"epsilon": 1.0, "classes": [0, 2]}, "y holds a label that is not among classes"),
 ]
 

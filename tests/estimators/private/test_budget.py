@@ -1,6 +1,10 @@
 """Budgets count every release of an object, refuse what is no release, and know the process that they count in."""
 
+import contextlib
+import copy
 import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from normkit.estimators import (
     PrivateDistance,
     PrivateKernelDensity,
     PrivateSimilarityClassifier,
+    load_private,
 )
 from normkit.estimators.private import tree
 
@@ -30,6 +35,80 @@ def test_a_budget_that_is_given_late_counts_the_release_before_it() -> None:
         density.fit(X)
     with pytest.raises(PrivacyBudgetError, match="costs epsilon 2"):
         _density().fit(X).set_params(budget=PrivacyBudget(1.0)).fit(X)
+
+
+def test_budgets_by_turns_count_all_that_the_object_has_released() -> None:
+    one, two = PrivacyBudget(9.0), PrivacyBudget(9.0)
+    density = _density(budget=one).fit(X).set_params(budget=two)
+    for _ in range(3):
+        density.fit(X)
+    assert (one.spent[0], two.spent[0]) == (1.0, 4.0)
+    density.set_params(budget=one).fit(X)
+    assert one.spent[0] == 5.0
+    with pytest.raises(PrivacyBudgetError, match="costs epsilon 6"):
+        density.set_params(budget=PrivacyBudget(5.5)).fit(X)
+
+
+def test_a_seed_between_two_releases_forgets_none() -> None:
+    density = _density(budget=PrivacyBudget(9.0)).fit(X).set_params(insecure_seed=0).fit(X)
+    density.set_params(insecure_seed=None, budget=None)
+    with pytest.raises(PrivacyBudgetError, match="has released once"):
+        density.fit(X)
+
+
+def test_a_copy_of_a_release_is_not_counted_again(tmp_path: Path) -> None:
+    budget = PrivacyBudget(9.0)
+    density = _density(budget=budget).fit(X)
+    density.save(tmp_path / "release.safetensors")
+    copy.deepcopy(density).fit(X)
+    assert budget.spent[0] == 2.0
+    read = load_private(tmp_path / "release.safetensors").set_params(budget=budget)
+    read.fit(X)
+    assert budget.spent[0] == 3.0
+    late = PrivacyBudget(9.0)
+    read.set_params(budget=late).fit(X)
+    assert late.spent[0] == 3.0  # what was in the file, and two fits of what was read from it
+
+
+def test_a_merged_release_is_counted_where_all_its_parts_are() -> None:
+    budget = PrivacyBudget(9.0)
+    one, two = (_density(random_state=0, budget=budget).fit(X) for _ in range(2))
+    one.merge(two).set_params(budget=budget).fit(X)
+    assert budget.spent[0] == 3.0
+    other = _density(random_state=0).fit(X)
+    one.merge(other).set_params(budget=budget).fit(X)
+    assert budget.spent[0] == 5.0
+
+
+class _Meeting:
+    """Rows that are read where two threads have come to read them, or one has waited for the other in vain."""
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2)
+
+    def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._both.wait(timeout=0.5)
+        return X
+
+
+def test_an_object_releases_once_whatever_the_number_of_threads() -> None:
+    density, rows, outcomes = _density(), _Meeting(), []
+
+    def fit() -> None:
+        try:
+            outcomes.append(density.fit(rows).sums_)
+        except PrivacyBudgetError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=fit) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 2
+    assert sum(outcome is None for outcome in outcomes) == 1
+    assert density.sums_ is next(outcome for outcome in outcomes if outcome is not None)
 
 
 def test_the_fast_sampler_and_a_pure_budget_are_told_apart_before_a_row_is_read() -> None:

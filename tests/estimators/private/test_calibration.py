@@ -12,6 +12,7 @@ from normkit.estimators import gaussian_sigma
 from normkit.estimators.private import fast_noise
 from normkit.estimators.private.calibration import concentrated_sigma, gaussian_delta, rounding_delta
 from normkit.estimators.private.noise import add_noise, noise_variance, opendp_measurement
+from normkit.estimators.private.scale import Sensitivity, noise_scale
 
 
 @pytest.mark.parametrize(("epsilon", "ratio"), [(0.1, 5.0), (1.0, 2.0), (4.0, 0.6), (1.0, 4.0)])
@@ -101,6 +102,58 @@ def test_the_step_to_the_discrete_law_is_counted_in_full(sigma: float) -> None:
     apart = 0.5 * np.abs(np.diff(edges) - discrete).sum()
     counted = rounding_delta(0.0, sigma, 1) / 2
     assert 0.2 * counted < apart <= counted
+
+
+def _sampling_delta(epsilon: float, scale: float, size: int, source: str) -> float:
+    """What the fast sampler's distance from the exact law costs; the exact samplers cost nothing."""
+    return (1 + math.exp(epsilon)) * fast_noise.error("gaussian", scale, size) if source == "fast" else 0.0
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "steps", "source"),
+    [
+        (0.1, 1e-6, 1000, "opendp"),
+        (1.0, 1e-6, 1000, "opendp"),
+        (1.0, 1e-12, 2**20, "opendp"),
+        (5.0, 1e-9, 2**20, "opendp"),
+        (8.0, 1e-8, 2**20, "opendp"),
+        (0.1, 1e-9, 2**20, "fast"),
+        (1.0, 2e-10, 2**20, "fast"),
+        (5.0, 1e-8, 2**20, "fast"),
+    ],
+)
+def test_what_the_drawn_law_costs_is_paid_from_delta(epsilon: float, delta: float, steps: int, source: str) -> None:
+    """The curve of the continuous law, the step from it to the discrete one, and the sampler, in all at most δ."""
+    moved, size = Sensitivity(3.0, 5.0, size=100, steps=steps, touched=100), 100
+    scale, spent = noise_scale("gaussian", epsilon, delta, moved, source)
+    rounding = (1 + math.exp(epsilon)) * size * 2 * (1 / (24 * scale**2))
+    lost = rounding + _sampling_delta(epsilon, scale, size, source)
+    assert lost > 1e-5 * delta  # else this would hold without any of it
+    assert gaussian_delta(epsilon, scale / moved.l2) + lost <= delta == spent
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "steps", "source"),
+    [
+        (0.1, 1e-6, 1, "opendp"),
+        (5.0, 1e-3, 1, "opendp"),
+        (20.0, 1e-9, 2**20, "opendp"),
+        (60.0, 1e-12, 2**20, "opendp"),
+        (60.0, 1e-6, 1, "opendp"),
+        (1.0, 1e-9, 1, "fast"),
+        (5.0, 1e-6, 1, "fast"),
+    ],
+)
+def test_where_the_step_to_the_drawn_law_is_dear_opendp_certifies_it(
+    epsilon: float, delta: float, steps: int, source: str
+) -> None:
+    """OpenDP's own map of the discrete law, from zero-concentrated to approximate privacy."""
+    dp = pytest.importorskip("opendp.prelude")
+    moved, size = Sensitivity(3.0, 5.0, size=100, steps=steps, touched=0 if steps == 1 else 100), 100
+    scale, _ = noise_scale("gaussian", epsilon, delta, moved, source)
+    certified = dp.c.make_zCDP_to_approxDP(opendp_measurement("gaussian", scale)).map(moved.l2).delta(epsilon)
+    assert certified + _sampling_delta(epsilon, scale, size, source) <= delta
+    assert certified > delta / 1e3  # what it asks for is not far more than is needed
 
 
 @pytest.mark.parametrize("scale", [0.4, 3.7, 900.0])

@@ -3,6 +3,7 @@
 import gc
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from normkit.estimators import (
     PrivacyWarning,
     PrivateKernelDensity,
     PrivateSimilarityClassifier,
+    load_private,
 )
 from normkit.estimators.private import clones
 
@@ -72,6 +74,29 @@ def test_clones_of_clones_and_the_first_one_are_one_family() -> None:
     second.fit(X)
     with pytest.warns(PrivacyWarning, match="has released already"):
         first.fit(X)
+
+
+def test_a_clone_of_what_has_released_is_warned_of(tmp_path: Path) -> None:
+    """Also where the release was made in another process, of which a file or a pickle is left."""
+    first = PrivateKernelDensity(epsilon=1.0, n_features=2).fit(X)
+    first.save(tmp_path / "release.safetensors")
+    for released in (first, load_private(tmp_path / "release.safetensors"), pickle.loads(pickle.dumps(first))):
+        with pytest.warns(PrivacyWarning, match="has released already .epsilon 1"):
+            clone(released).fit(X)
+
+
+def test_a_budget_that_a_later_clone_brings_is_warned_of() -> None:
+    """It cannot tell whether the earlier clone saw the same rows; where it did, it is told."""
+    one = PrivateKernelDensity(epsilon=1.0, n_features=2)
+    first, budget = clone(one).fit(X), PrivacyBudget(9.0)
+    with pytest.warns(PrivacyWarning, match=r"this budget has not counted that one.*budget\.charge\(clone\.spend_\)"):
+        clone(one).set_params(budget=budget).fit(X)
+    budget.charge(first.spend_)
+    assert budget.spent == (2.0, 0.0)
+    two = PrivateKernelDensity(epsilon=1.0, n_features=2)
+    budget.charge(clone(two).fit(X).spend_)
+    clone(two).set_params(budget=budget).fit(X)  # nothing is left to be warned of
+    assert budget.spent == (4.0, 0.0)
 
 
 def test_a_warning_that_is_an_error_comes_before_a_row_is_read() -> None:

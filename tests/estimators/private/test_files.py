@@ -3,10 +3,12 @@
 import json
 import warnings
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -132,6 +134,27 @@ def test_every_array_is_needed_in_its_shape_and_type(file: Path) -> None:
     _refused(file)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epsilon": Fraction(1, 2)},
+        {"epsilon": np.longdouble(1)},
+        {"bounds": (pd.Series([-2.0, -2.0, -1.0]), pd.Series([2.0, 2.0, 2.0]))},
+        {"bounds": np.array([[-2.0] * 3, [2.0] * 3], dtype=np.longdouble)},
+        {"bounds": (range(3), np.float32(3))},
+        {"metric": "lp", "p": Fraction(3, 2), "depth": np.int64(2)},
+        {"metric": "sqeuclidean", "bounds": Fraction(7, 2)},
+        {"query": "geometric", "alpha": Fraction(1, 2)},
+    ],
+)
+def test_whatever_number_was_taken_can_be_saved(options: dict[str, Any], tmp_path: Path) -> None:
+    fitted = PrivateDistance(**{**TREE, **options}).fit(X)
+    fitted.save(tmp_path / "release.safetensors")
+    again = load_private(tmp_path / "release.safetensors")
+    np.testing.assert_array_equal(again.sum_distances(X), fitted.sum_distances(X))
+    assert again.epsilon == fitted.epsilon
+
+
 def test_the_message_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "release.safetensors"
     PrivateDistance(**TREE).fit(X).save(path)
@@ -139,6 +162,7 @@ def test_the_message_says_what_is_wrong(tmp_path: Path) -> None:
     for edited, changed, said in (
         (_edited(described, ["spend"]), arrays, "'spend' is missing"),
         (_edited(described, ["spend", "rho"]), arrays, "the spend differ by rho"),
+        (_edited(described, ["spend", "releases"], ["a", "a"]), arrays, "a name for each of 1 parts is wanted"),
         (described, {**arrays, "nodes_": arrays["nodes_"][:2].copy()}, r"nodes has shape \(2, 7\), and \(3, 7\)"),
         (_edited(described, ["n_features_in"], 2), arrays, r"ranges has shape \(3, 2\), and \(2, 2\) is wanted"),
     ):

@@ -1,5 +1,7 @@
 """Releases of two parts as one: what must agree, what adds up, and what is spent."""
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,32 @@ def test_one_object_and_other_kinds_do_not_merge() -> None:
     for other in (_tree(), None, 3):
         with pytest.raises(ValueError, match="two objects of one class, got PrivateKernelDensity and"):
             one.merge(other)
+
+
+def test_one_release_is_not_added_twice(tmp_path: Any) -> None:
+    """Neither by itself nor as a copy or a part of a merged one: its noise would not be independent of its own."""
+    one, two, three = (_density(X[at : at + 20]) for at in (0, 20, 40))
+    one.save(tmp_path / "one.safetensors")
+    one.merge(two).save(tmp_path / "both.safetensors")
+    both = load_private(tmp_path / "both.safetensors")
+    for first, second in (
+        (one.merge(two), one),
+        (one, two.merge(one)),
+        (one.merge(two), two.merge(three)),
+        (one, load_private(tmp_path / "one.safetensors")),
+        (one, copy.deepcopy(one)),
+        (one, pickle.loads(pickle.dumps(one))),
+        (both, two),
+    ):
+        with pytest.raises(ValueError, match="merge got one release twice"):
+            first.merge(second)
+    assert both.merge(three).spend_.parts == 3
+
+
+def test_equal_numbers_of_two_types_are_equal() -> None:
+    options = {"query": "geometric", "n_projections": 2}
+    merged = _tree(alpha=0.5, **options).merge(_tree(alpha=np.float64(0.5), **options))
+    assert merged.spend_.parts == 2
 
 
 @pytest.mark.parametrize("make", [_density, _projected, _tree, _moments, _directions, _classes, _inner])

@@ -15,6 +15,9 @@ __all__ = ["diagnosis_page", "treatment_page"]
 _NAMED = 24
 """Up to so many places are named below the axis; more are numbered."""
 
+_LONGEST = 32
+"""Characters of a name below the axis."""
+
 
 def diagnosis_page(diagnosis: "Diagnosis", title: str = "Diagnosis") -> Report:
     """The page of a diagnosis."""
@@ -118,9 +121,15 @@ def _frame(axes: Any, finding: Finding, sites: Sequence[Site]) -> None:
     axes.axhline(finding.threshold, color=COLORS["muted"], linestyle="--", linewidth=1.2)
     axes.set_ylabel(_wrapped(finding.unit))
     if len(sites) <= _NAMED:
-        axes.set_xticks(range(1, len(sites) + 1), [site.path or "(model)" for site in sites], rotation=60, ha="right")
+        axes.set_xticks(range(1, len(sites) + 1), [_tick(site) for site in sites], rotation=60, ha="right")
     else:
         axes.set_xlabel("place, in the order of the table")
+
+
+def _tick(site: Site) -> str:
+    """Both ends of a long path: a picture that is all labels has no room for bars. The table has it whole."""
+    path = site.path or "(model)"
+    return path if len(path) <= _LONGEST else f"{path[: _LONGEST // 2 - 1]}…{path[-_LONGEST // 2 :]}"
 
 
 def _stream(sites: Sequence[Site]) -> Any:

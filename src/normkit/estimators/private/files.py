@@ -6,6 +6,7 @@ The rows are nowhere in a fitted object, so they cannot be in the file.
 import json
 import os
 from dataclasses import fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ def _rebuilt(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
     estimator = kind(**parameters)
     for name, value in (*others.items(), *arrays.items()):
         setattr(estimator, name, np.asarray(value) if isinstance(value, list) else value)
-    estimator.spend_ = PrivacySpend(**described["spend"])
+    # a text would be read as the names of its letters
+    releases = described["spend"]["releases"] if isinstance(described["spend"]["releases"], list) else ()
+    estimator.spend_ = PrivacySpend(**{**described["spend"], "releases": tuple(releases)})
     estimator.noise_variance_ = described["noise_variance"]
     estimator.n_features_in_ = described["n_features_in"]
     names = described["feature_names_in"]
@@ -116,7 +119,12 @@ def _is_array(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy as JSON knows them."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+    """A parameter as JSON knows it: whatever number or array `fit` has taken can be saved too."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Real):  # fractions, and long doubles, which numpy leaves as they are
+        return int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    array = np.asarray(value)
+    return (array.astype(np.float64) if array.dtype.kind == "f" else array).tolist()

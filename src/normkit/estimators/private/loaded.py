@@ -31,6 +31,10 @@ def check_release(loaded: Any) -> None:
     for name in ("sensitivity", "scale", "epsilon", "delta", "rho"):
         check_number(name, getattr(spend, name), 0.0, "a number", closed=True)
     check_whole("parts", spend.parts, 1, "a number of parts")
+    if len({name for name in spend.releases if type(name) is str}) != len(spend.releases) or (
+        len(spend.releases) != spend.parts
+    ):
+        raise ValueError(f"releases are {len(spend.releases)}, and a name for each of {spend.parts} parts is wanted")
     for name, choices in (("mechanism", MECHANISMS), ("relation", RELATIONS), ("source", (*SOURCES, "insecure"))):
         check_choice(name, getattr(spend, name), choices)
     names = getattr(loaded, "feature_names_in_", None)

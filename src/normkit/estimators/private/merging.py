@@ -32,7 +32,7 @@ def merged(one: Any, other: Any) -> Any:
     """A fitted object that holds the sums of both.
 
     Raises:
-        ValueError: they are of two classes, are one object, or differ in what is public.
+        ValueError: they are of two classes, hold one release in common, or differ in what is public.
     """
     check_is_fitted(one)
     if type(one) is not type(other):
@@ -43,6 +43,11 @@ def merged(one: Any, other: Any) -> Any:
     check_is_fitted(other)
     if one is other:
         raise ValueError("merge got the same object twice: give the releases of two disjoint parts of the data")
+    if set(one.spend_.releases) & set(other.spend_.releases):
+        raise ValueError(
+            "merge got one release twice, as a copy of it or in a merged object: give the releases of disjoint parts "
+            "of the data, each once"
+        )
     if found := _differences(one, other):
         raise ValueError(
             f"the two objects differ in {', '.join(found)}: release both parts with the same parameters, columns and "
@@ -58,6 +63,7 @@ def merged(one: Any, other: Any) -> Any:
         setattr(whole, name, getattr(one, name) + getattr(other, name))
     whole.noise_variance_ = one.noise_variance_ + other.noise_variance_
     whole.spend_ = spend
+    whole._spends = tuple(past for each in (one, other) for past in each._history() if past is not each.spend_)
     whole._prepare()
     return whole
 
@@ -72,6 +78,7 @@ def _spend(one: PrivacySpend, other: PrivacySpend) -> PrivacySpend:
         scale=math.hypot(one.scale, other.scale),
         source=one.source if one.source == other.source else "fast",  # the one that is not exact
         parts=one.parts + other.parts,
+        releases=(*one.releases, *other.releases),
     )
 
 
@@ -98,7 +105,7 @@ def _public(fitted: Any) -> dict[str, Any]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(np.array_equal(one, other))
+    return bool(np.array_equal(one, other))  # 0.5 of numpy and of Python are one number, and None equals None alone
 
 
 def _named(name: str, one: Any, other: Any) -> str:

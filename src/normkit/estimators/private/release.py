@@ -1,12 +1,14 @@
 """What the private estimators share: a budget that is checked, one release of integers, and nothing kept beside it."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from threading import Lock, RLock
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.base import BaseEstimator
@@ -39,19 +41,34 @@ class _Plan:
 
 
 def whole_or_nothing(fit: Fit) -> Fit:
-    """A `fit` that leaves the object as it was where it raises: no new public parts stand beside old noisy sums."""
+    """A `fit` that leaves the object as it was where it raises: no new public parts stand beside old noisy sums.
+
+    Fits of one object wait for each other, so that the second one sees what the first has released.
+    """
 
     @wraps(fit)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(vars(self))
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        with _lock_of(self):
+            before = dict(vars(self))
+            try:
+                return fit(self, *args, **kwargs)
+            except BaseException:
+                for name in set(vars(self)) - set(before):
+                    delattr(self, name)
+                vars(self).update(before)
+                raise
 
     return cast("Fit", guarded)
+
+
+# beside the objects, not in them: a lock can be neither copied nor pickled
+_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_lock_of_locks = Lock()
+
+
+def _lock_of(estimator: Any) -> Any:
+    with _lock_of_locks:
+        return _locks.setdefault(estimator, RLock())
 
 
 class PrivateEstimator(BaseEstimator):
@@ -74,6 +91,8 @@ class PrivateEstimator(BaseEstimator):
 
     _released: tuple[str, ...] = ()
     """Names of the fitted arrays that a file of it holds."""
+    _spends: tuple[PrivacySpend, ...] = ()
+    """All private releases of the object; use `_history`, which knows of a release read from a file."""
 
     def _check_budget(self) -> None:
         """Refuse what cannot be spent, before any row is looked at.
@@ -103,17 +122,17 @@ class PrivateEstimator(BaseEstimator):
             raise ValueError(f"delta is {self.delta}, and laplace is pure: give delta=0, or mechanism='gaussian'")
         if self.mechanism == "gaussian" and self.delta == 0:
             raise ValueError("delta is 0, and gaussian is not pure: give a delta above 0, or mechanism='laplace'")
-        before = getattr(self, "spend_", None)
+        before = self._history()
         if self.budget is not None:
             self._check_against(self.budget)
-        elif before is not None and before.private:
+        elif before:
             raise PrivacyBudgetError(
-                f"this object has released once (epsilon {before.epsilon:g}, delta {before.delta:g}), and a second "
-                "release from the same data adds to that: give both a budget=PrivacyBudget(epsilon, delta), or fit a "
-                "new object to other data"
+                f"this object has released once (epsilon {before[-1].epsilon:g}, delta {before[-1].delta:g}), and a "
+                "second release from the same data adds to that: give both a budget=PrivacyBudget(epsilon, delta), or "
+                "fit a new object to other data"
             )
-        elif self.insecure_seed is None:
-            warn_of_clones(self)
+        if self.insecure_seed is None:
+            warn_of_clones(self, self.budget, before)
 
     def _check_against(self, budget: Any) -> None:
         if not isinstance(budget, PrivacyBudget):
@@ -123,15 +142,24 @@ class PrivateEstimator(BaseEstimator):
                 "noise is 'fast', whose error counts in delta, and the budget's delta is 0: give the budget a delta, "
                 "or use noise='opendp'"
             )
-        owed = self._uncounted(budget)
-        more = (owed.epsilon, owed.delta) if owed else (0.0, 0.0)
-        budget.check(self.epsilon + more[0], self.delta + more[1])
+        self._check_with_owed(budget, float(self.epsilon), float(self.delta))
 
-    def _uncounted(self, budget: PrivacyBudget) -> PrivacySpend | None:
-        """The object's last release, where the budget has not counted it: it was given to the object later."""
-        before: PrivacySpend | None = getattr(self, "spend_", None)
-        counted = before is None or not before.private or any(spend is before for spend in budget.spends)
-        return None if counted else before
+    def _check_with_owed(self, budget: PrivacyBudget, epsilon: float, delta: float) -> None:
+        owed = self._uncounted(budget)
+        budget.check(
+            math.fsum((epsilon, *(spend.epsilon for spend in owed))),
+            math.fsum((delta, *(spend.delta for spend in owed))),
+        )
+
+    def _history(self) -> tuple[PrivacySpend, ...]:
+        """All private releases of the object, also the one that was read from a file."""
+        last: PrivacySpend | None = getattr(self, "spend_", None)
+        missing = last is not None and last.private and all(last.releases != each.releases for each in self._spends)
+        return (*self._spends, last) if last is not None and missing else self._spends
+
+    def _uncounted(self, budget: PrivacyBudget) -> list[PrivacySpend]:
+        """The object's releases that the budget has not counted: it was given to the object later, or not always."""
+        return [spend for spend in self._history() if not budget.counts(spend)]
 
     def _plan(self, sensitivity: Sensitivity) -> _Plan:
         """The noise for what one record can change; refuses what cannot be spent, and needs no row.
@@ -156,19 +184,16 @@ class PrivateEstimator(BaseEstimator):
             source=source,
         )
         if self.budget is not None:
-            owed = self._uncounted(self.budget)
-            self.budget.check(*np.add((epsilon, delta), (owed.epsilon, owed.delta) if owed else 0.0).tolist())
+            self._check_with_owed(self.budget, epsilon, delta)
         return _Plan(spend, scale, sensitivity.steps)
 
     def _release(self, values: Int[ndarray, "size"], plan: _Plan) -> Float[ndarray, "size"]:
         """`values` (in steps) with noise, in the unit of the released numbers; sets `spend_` and `noise_variance_`."""
         spend = plan.spend
-        if self.budget is None:
-            note_release(self, spend)
-        else:
-            if owed := self._uncounted(self.budget):
-                self.budget.charge(owed)
-            self.budget.charge(spend)
+        if self.budget is not None:
+            self.budget.charge(*self._uncounted(self.budget), spend)
+        note_release(self, spend)
+        self._spends = (*self._history(), spend) if spend.private else self._history()
         self.spend_ = spend
         self.noise_variance_ = noise_variance(spend.mechanism, plan.scale) / plan.steps**2
         return add_noise(values, spend.mechanism, plan.scale, spend.source, self.insecure_seed) / plan.steps
@@ -196,13 +221,13 @@ class PrivateEstimator(BaseEstimator):
         sizes of the parts are public. The result has no budget, as both parts are counted already.
 
         Raises:
-            ValueError: they differ in what is public, which is named, or are one object.
+            ValueError: they differ in what is public, which is named, or hold one release in common.
         """
         return merged(self, other)
 
     def __sklearn_clone__(self) -> Any:
         clone = super().__sklearn_clone__()
-        same_family(self, clone)
+        same_family(self, clone, self._history())
         return clone
 
     def _public(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import math
 import os
-from dataclasses import asdict, dataclass
+import secrets
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Never
 
@@ -14,7 +15,8 @@ __all__ = ["PrivacyBudget", "PrivacyBudgetError", "PrivacySpend", "PrivacyWarnin
 class PrivacyWarning(UserWarning):
     """Something about the data may be read off the result although the noise is right.
 
-    Given where labels are read from the data, and for the second release of clones of one estimator without a budget.
+    Given where labels are read from the data, and for the second release of clones of one estimator where no budget
+    has counted the first.
     """
 
 
@@ -37,6 +39,8 @@ class PrivacySpend:
         parts: how many releases of disjoint parts were added up (see `merge`). ε, δ and ρ are then the largest of the
             parts', as the Δ of each is; `scale` is √Σ scale², that of noise with the variance of the sum (which is the
             law itself for Gaussian noise, and not for Laplace's: a sum of those has shorter tails).
+        releases: a random name of each part, by which copies, pickles and files of one release are known as one. Two
+            spends are equal whatever their names.
     """
 
     mechanism: str
@@ -48,6 +52,7 @@ class PrivacySpend:
     rho: float
     source: str
     parts: int = 1
+    releases: tuple[str, ...] = field(default_factory=lambda: (secrets.token_hex(16),), compare=False, repr=False)
 
     @property
     def private(self) -> bool:
@@ -76,6 +81,7 @@ class PrivacyBudget:
         check_number("delta", delta, 0.0, "a number in [0, 1)", high=1.0, closed=True)
         self.epsilon, self.delta = float(epsilon), float(delta)
         self._spends: list[PrivacySpend] = []
+        self._releases: set[str] = set()
         self._lock, self._process = Lock(), os.getpid()
 
     @property
@@ -111,11 +117,16 @@ class PrivacyBudget:
                 "use the structures that are released already (queries of them are free)"
             )
 
-    def charge(self, spend: PrivacySpend) -> None:
-        """Count one release, or refuse it as `check` does."""
+    def charge(self, *spends: PrivacySpend) -> None:
+        """Count a release, or several, all or none of them: refused as `check` does."""
         with self._lock:
-            self.check(spend.epsilon, spend.delta)
-            self._spends.append(spend)
+            self.check(math.fsum(s.epsilon for s in spends), math.fsum(s.delta for s in spends))
+            self._spends.extend(spends)
+            self._releases.update(*(s.releases for s in spends))
+
+    def counts(self, spend: PrivacySpend) -> bool:
+        """Whether a release, or every part of a merged one, was charged."""
+        return self._releases.issuperset(spend.releases)
 
     def __copy__(self) -> "PrivacyBudget":
         return self
