@@ -163,6 +163,7 @@ UNREAD = [
     "#N/A;-\n0.5;0.7\n",
     "n.d.;<LOD\n0.5;0.7\n",
     "1_0\n0.5\n",
+    "½ 5\n0.5\n",
 ]
 """Tables without a header of whose first row no cell can be read."""
 
@@ -182,7 +183,8 @@ def test_a_row_that_cannot_be_read_is_not_taken_for_names(file: Path, text: str)
 
 
 @pytest.mark.parametrize(
-    "first", ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)", "Ca2+,PM 2.5"]
+    "first",
+    ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)", "Ca2+,PM 2.5", "五月,六月"],
 )
 def test_names_are_names(file: Path, first: str) -> None:
     assert read(file, f"{first}\n1,2\n")[0] == first.split(",")

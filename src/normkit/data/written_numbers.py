@@ -117,6 +117,8 @@ def could_be_a_name(cell: str) -> bool:
     bare = _ORNAMENT.sub("", cell)
     if bare == "Na":
         return True
-    if bare.lower() in MISSING or bare[0].isdigit() or _MEASURED.match(cell) or cell.lower().rstrip(".") == "n.d":
+    if bare.lower() in MISSING or cell.lower().rstrip(".") == "n.d":
+        return False
+    if (bare[0].isnumeric() and not bare[0].isalpha()) or _MEASURED.match(cell):  # ½ is a number, 五 a word
         return False
     return not cell.startswith(("<", ">")) and number(cell) is None  # <LOD, inf
