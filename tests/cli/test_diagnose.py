@@ -262,6 +262,8 @@ def test_a_table_is_diagnosed_without_a_model(folder: Path, diagnose: Run) -> No
     plain = diagnose("--data", "table.csv")
     assert plain.returncode == 0
     assert "PartialCorrelation" in plain.stdout
+    assert payload["read"] == "30 rows of 4 columns separated by commas, decimal points, names on the first line"
+    assert plain.stdout.startswith(f"read: {payload['read']}\n")
 
 
 def test_columns_without_numbers_are_named_and_numbers_can_name_columns(folder: Path, diagnose: Run) -> None:

@@ -111,6 +111,22 @@ def test_no_private_number_is_in_the_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["<0.1,<0.2\n0.5,0.6\n0.7,0.8\n", "1.234,5;2.345,6\n0,5;0,7\n3,5;8,1\n", "NA\n0.5\n0.7\n"]
+)
+def test_a_private_row_is_never_taken_for_names_nor_shown(folder: Path, text: str) -> None:
+    (folder / "rows.csv").write_text(text)
+    with pytest.raises(ValueError, match="line 1 could be names or a row"):
+        call("build", folder / "rows.csv", "--out", folder / "r.st", "--epsilon", 1)
+    assert not [path for path in folder.iterdir() if "r.st" in path.name]
+    label = ("--header", "yes", "--label", "kind", "--classes", "x,y")
+    with pytest.raises(
+        ValueError, match=r"has no column kind: it has \d columns, and some names look like num"
+    ) as caught:
+        call("build", folder / "rows.csv", "--out", folder / "r.st", "--epsilon", 1, *label)
+    assert not any(cell in str(caught.value) for cell in ("0.1", "234", "NA"))
+
+
+@pytest.mark.parametrize(
     ("table", "options", "message"),
     [
         ("private.csv", ("--epsilon", 0), "epsilon is 0.0"),
@@ -197,7 +213,7 @@ def test_columns_of_the_queries_are_matched_by_name(folder: Path) -> None:
     call("query", release, folder / "private.csv", "--out", out, "--force")
     assert out.read_text() == more
     _write(folder / "other.csv", ["a", "x"], [[1, 2]])
-    with pytest.raises(ValueError, match=r"other\.csv lacks b, c of the release's columns: it has a, x;"):
+    with pytest.raises(ValueError, match=r"other\.csv lacks b, c of the release's columns: it has the columns a, x;"):
         call("query", release, folder / "other.csv", "--out", folder / "b.csv")
     _write(folder / "narrow.csv", None, [[1.5, 2]])
     with pytest.raises(ValueError, match=r"narrow\.csv has 2 columns, and the release was built from 3"):
@@ -243,7 +259,34 @@ def test_a_large_delta_is_warned_of(folder: Path) -> None:
     build = ["build", str(folder / "private.csv"), "--epsilon", "1e3", "--force", "--out", str(folder / "r.st")]
     said = " ".join(RUN.invoke(app, [*build, "--delta", "0.01"]).output.split())
     assert "warning: δ is 0.01 for about 300 rows" in said
+    assert "δ is 0.01 for about 300 rows" in call(*build, "--delta", 0.01)["warning"]
     assert "warning" not in RUN.invoke(app, [*build, "--delta", "1e-6"]).output
+    assert call(*build, "--delta", 1e-6)["warning"] is None
+
+
+def test_a_large_delta_is_warned_of_though_a_release_of_classes_holds_no_number_of_rows(folder: Path) -> None:
+    labels = ("--label", "kind", "--classes", "high,low", "--force")
+    build = ("build", folder / "labelled.csv", "--epsilon", 1, "--out", folder / "r.st", *labels)
+    for delta, warned in ((0.4, True), (0.001, True), (1e-6, False)):
+        assert bool(call(*build, "--delta", delta)["warning"]) is warned
+    said = " ".join(RUN.invoke(app, [*map(str, build), "--delta", "0.4"]).output.split())
+    assert "warning: δ is 0.4 for 1000 rows (their number is not in the release)" in said
+
+
+def test_the_names_that_a_release_holds_and_how_the_table_was_read_are_said(folder: Path) -> None:
+    release, out = folder / "r.st", folder / "a.csv"
+    build = ("build", folder / "labelled.csv", "--epsilon", 1, "--out", release, "--force")
+    build += ("--label", "kind", "--classes", "high,low")
+    built = call(*build)
+    assert built["names"] == ["a", "b", "c"] == list(load_private(release).feature_names_in_)
+    assert built["read"] == "4 columns separated by commas, decimal points, names on the first line"
+    said = RUN.invoke(app, list(map(str, build))).output
+    assert f"read: {built['read']}\nwritten into the release as names of columns: a, b, c\n" in said
+    _write(folder / "rows.csv", None, [[1, 5], [2, 5], [3, 7]])
+    built = call("build", folder / "rows.csv", "--epsilon", 1, "--out", release, "--force")
+    assert (built["names"], built["read"].split(",")[0]) == (None, "2 columns separated by commas")
+    said = RUN.invoke(app, ["query", str(release), str(folder / "rows.csv"), "--out", str(out)]).output
+    assert "read: 3 rows of 2 columns separated by commas, decimal points, no names" in said
 
 
 def test_without_opendp_the_way_to_get_it_is_named_and_nothing_is_written(

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from normkit.data import read_table
 from normkit.data.delimited import as_numbers, read_cells
-from normkit.data.written_numbers import fault, looks_like_a_number, number
+from normkit.data.written_numbers import could_be_a_name, fault, looks_like_a_number, number
 
 
 @pytest.fixture
@@ -81,6 +82,58 @@ def test_a_first_line_that_counts_up_is_refused_until_it_is_said_what_it_is(file
     assert values.shape == (2, columns)
 
 
+def test_a_single_column_of_whole_numbers_may_begin_with_0(file: Path) -> None:
+    names, values = read(file, "0\n5\n0\n")
+    assert names is None
+    np.testing.assert_array_equal(values, [[0], [5], [0]])
+    with pytest.raises(ValueError, match="line 1 counts up"):  # pandas writes 0 above numbers, and 0.0 among them
+        read(file, "0\n5.0\n0.0\n")
+
+
+def test_a_comma_of_thousands_is_not_decimal_because_another_column_has_decimal_commas(file: Path) -> None:
+    for lines, line in (("1,234\t0,5\n", 2), ("12\t0,5\n1,234\t2\n", 3), ("1\t0,5\n" * 200 + "1,234\t2\n", 202)):
+        said = rf"line {line}, column 1 \(a\): the comma could be a decimal one or separate thousands"
+        with pytest.raises(ValueError, match=said):
+            read(file, f"a\tb\n{lines}")
+        with pytest.raises(ValueError, match=said):
+            read_table(file)
+    for rest in ("0,5\t1\n", "1\t1\n" * 200 + "2,25\t1\n"):
+        assert read(file, f"a\tb\n1,234\t0,5\n{rest}")[1][0, 0] == 1.234
+        assert read_table(file).values[0, 0] == 1.234
+
+
+def test_a_decimal_comma_told_in_one_block_holds_in_the_next(file: Path) -> None:
+    file.write_text("a;b\n0,5;1\n1,234;1\n")
+    cells = read_cells(file)
+    first, second = list(cells.lines)
+    as_numbers([first], [0, 1], cells)
+    assert as_numbers([second], [0, 1], cells)[0, 0] == 1.234
+
+
+@pytest.mark.parametrize("header", ["auto", "no"])
+def test_one_number_a_line_with_a_decimal_comma_is_not_two(file: Path, header: str) -> None:
+    with pytest.raises(ValueError, match="each line could be one number with a decimal comma, or two whole numbers"):
+        read(file, "1,5\n2,05\n", header)
+    names, values = read(file, "a,b\n1,5\n2,05\n")
+    assert names == ["a", "b"]
+    np.testing.assert_array_equal(values, [[1, 5], [2, 5]])
+    assert read(file, "1,5\n2,0\n", header)[1].shape == (2, 2)  # nothing tells; the layout says what was read
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("1,5\n2,5\n", "2 columns separated by commas, decimal points, no names: the first line is a row"),
+        ("a;b;c\n1,5;2;3\n", "3 columns separated by semicolons, decimal commas, names on the first line"),
+        ("a\n2\n", "1 column, decimal points, names on the first line"),
+    ],
+)
+def test_how_a_file_is_read_can_be_said(file: Path, text: str, layout: str) -> None:
+    file.write_text(text)
+    assert read_cells(file).layout() == layout
+    assert read_table(file).layout == layout
+
+
 @pytest.mark.parametrize("first", ["1", "3,4", "0,2,1", "0.0,1.0,2.0", "1,2,4"])
 def test_other_numbers_are_a_row(file: Path, first: str) -> None:
     assert read(file, f"{first}\n{first}\n")[0] is None
@@ -92,6 +145,66 @@ def test_names_mixed_with_numbers_are_refused_until_it_is_said_what_they_are(fil
     assert read(file, "site,2019,2020\n1,2,3\n", "yes")[0] == ["site", "2019", "2020"]
     with pytest.raises(ValueError, match="header is 'maybe': choose one of auto, yes, no"):
         read(file, "1\n", "maybe")
+
+
+UNREAD = [
+    "<0.1,<0.2\n0.5,0.6\n0.7,0.8\n",
+    "1.234,5;2.345,6\n0,5;0,7\n3,5;8,1\n",
+    "1 234,5;2 345,6\n0,5;0,7\n3,5;8,1\n",
+    "1,234;2,345\n5,678;9,012\n",
+    "5%;6%\n5;6\n",
+    "$5,$6\n5,6\n",
+    "5 mg;6 mg\n5;6\n",
+    "EUR 5,20;EUR 6,00\n5,20;6,00\n",
+    "US$5;ca. 6\n5;6\n",
+    "−5;−6\n-5;-6\n",
+    "NA\n0.5\n0.7\n",
+    "NA,NA\n0.5,0.7\n",
+    "#N/A;-\n0.5;0.7\n",
+    "n.d.;<LOD\n0.5;0.7\n",
+    "1_0\n0.5\n",
+    "½ 5\n0.5\n",
+]
+"""Tables without a header of whose first row no cell can be read."""
+
+
+@pytest.mark.parametrize("text", UNREAD)
+def test_a_row_that_cannot_be_read_is_not_taken_for_names(file: Path, text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"table\.csv, line 1 could be names or a row: column 1 could be a number"
+    ) as one:
+        read(file, text)
+    with pytest.raises(ValueError, match=r"line 1, column 1: (the|a bound) ") as two:
+        read(file, text, "no")
+    for caught in (one, two):
+        said = str(caught.value).replace("such as <1;", "").replace("1234.5 for 1,234.5", "").replace("(or NA)", "")
+        cells = text.splitlines()[0].replace(";", ",").split(",")
+        assert not any(cell in said.replace("line 1", "").replace("column 1", "") for cell in cells if len(cell) > 1)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["SiO2 %,Na", "x_1,µ", "mean ± sd,E5", "a<b,°C", "EUR,none of it", "nd,total (%)", "Ca2+,PM 2.5", "五月,六月"],
+)
+def test_names_are_names(file: Path, first: str) -> None:
+    assert read(file, f"{first}\n1,2\n")[0] == first.split(",")
+
+
+@given(
+    st.floats(allow_nan=False), st.sampled_from(["{}", "<{}", "{} %", "$ {}", "-{}", " ({})", "{} mg", "~{}", "'{}'"])
+)
+def test_a_number_is_no_name_however_it_is_written(value: float, way: str) -> None:
+    for cell in (repr(value), repr(value).replace(".", ",")):
+        if np.isfinite(value) or way in ("{}", "<{}"):
+            assert not could_be_a_name(way.format(cell))
+
+
+def test_names_that_could_be_a_private_row_are_not_shown(file: Path) -> None:
+    for text, place in (("<0.1,east\n1,x\n", 2), ("0.1,0.2\n1,x\n", 2)):
+        with pytest.raises(ValueError, match=f"line 2, column {place}: the cell is no number"):
+            read(file, text, "yes")
+    with pytest.raises(ValueError, match="line 1: columns 1, 2 bear one name: rename them"):
+        read(file, "NA,NA\n1,2\n", "yes")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +229,8 @@ def test_names_mixed_with_numbers_are_refused_until_it_is_said_what_they_are(fil
         ("a;b\n1;1,234\n", "the number has a separator of thousands"),  # or 1.234: nothing tells
         ("a;b\n1;1,5\n2;1.5\n", "the number has a decimal comma"),
         ("a,b\n1,<0.01\n", "a bound stands there"),
+        ("a,b\n1,1_0\n", "the cell is no number"),
+        ("a,b\n1,1_234\n", "the number has a separator of thousands"),
         ("a,b\n1,$ 3\n", "the number has a unit"),
         ("a,b\n1,2 3\n", "several numbers stand there; separate cells by commas"),
         ("a b\n1 2\n", "cells are separated by spaces or another character; separate them by commas"),
@@ -151,6 +266,8 @@ def test_a_file_that_is_no_text(file: Path, content: bytes) -> None:
 def test_a_cell_that_never_ends(file: Path) -> None:
     with pytest.raises(ValueError, match=r"table\.csv, line \d+: no line of a table \(field larger than"):
         read(file, 'a,b\n1,"' + "2\n" * csv.field_size_limit())
+    with pytest.raises(ValueError, match=r"table\.csv, line 2: no line of a table \(field larger than"):
+        read(file, "5,2\n1," + "2" * (csv.field_size_limit() + 1) + "\n")
 
 
 def test_a_folder_and_nothing(tmp_path: Path) -> None:

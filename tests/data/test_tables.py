@@ -66,6 +66,11 @@ def test_arrays_without_numbers_are_refused() -> None:
         ("site,2019,2020\neast,2,3\n", "line 1 could be names or a row"),
         ("a,b\n1,10 %\n2,20 %\n", r"line 2, column 2 \(b\): the number has a percent sign"),
         ("a,b\n1,1\n2,<0.1\n3,3\n", r"line 3, column 2 \(b\): a bound stands there"),
+        ("<0.1,<0.2\n0.5,0.6\n", "line 1 could be names or a row: column 1 could be a number"),
+        ("NA\n0.5\n", "line 1 could be names or a row: column 1 could be a number"),
+        ("a,b\n1,2\n1e400,2\n", r"line 3, column 1 \(a\): the number is infinite"),
+        ("a,b\n1,2\ninf,NA\n", r"line 3, column 1 \(a\): the number is infinite"),
+        ("a,b\n1,1_0\n2,2\n3,3\n", r"line 2, column 2 \(b\): the cell is no number"),
         ('a,b\n1,"1,000"\n2,2\n', r"line 2, column 2 \(b\): the number has a separator of thousands"),
     ],
 )

@@ -68,14 +68,14 @@ def command(
         _self_test(seed, json, started)
         return
     _check(fail_on, remedy, train_steps, treat)
-    own = bool(model or hf or checkpoint)
+    own, read = bool(model or hf or checkpoint), None
     with _no_empty_folder(out):
         target = _target(out, may_replace=force or not own, treat=treat)
         if not own:
             if loss is not None or forward is not None:
                 raise ValueError("--loss and --forward go with a model of yours: name it with --model or --hf")
             if data is not None:
-                diagnosis, treatment = _table(data, header, treat, probes, seed), None
+                (diagnosis, read), treatment = _table(data, header, treat, probes, seed), None
             else:
                 diagnosis, treatment = _default(treat, remedy, train_steps, probes, seed)
         else:
@@ -91,11 +91,13 @@ def command(
             raise ValueError(_none_ran(diagnosis))
         written = _write(target, diagnosis, treatment)
     payload = {**diagnosis.to_dict(), "treatment": treatment and treatment.to_dict(), "report": str(written)}
+    if read:
+        payload["read"] = read
     emit(
         payload,
         json=json,
         seconds=time.perf_counter() - started,
-        human=lambda console: _print(console, diagnosis, treatment, written, asked=treat),
+        human=lambda console: _print(console, diagnosis, treatment, written, read, asked=treat),
         device=diagnosis.device,
     )
     if fail_on and _reached(diagnosis, treatment, fail_on):
@@ -151,7 +153,8 @@ def _default(treat: bool, remedy: str | None, train_steps: int, probes: str | No
         return treat_default(seed=seed, remedy=rules, advance=advance, **steps)
 
 
-def _table(data: str, header: str, treat: bool, probes: str | None, seed: int) -> Any:
+def _table(data: str, header: str, treat: bool, probes: str | None, seed: int) -> tuple[Any, str | None]:
+    """The diagnosis, and how the file was read: 1,5 may be two numbers, or one that was meant."""
     from normkit.diagnosis import diagnose
 
     if treat:
@@ -159,7 +162,8 @@ def _table(data: str, header: str, treat: bool, probes: str | None, seed: int) -
     table = table_from(data, header)
     if table.left_out:
         stderr.print(f"not looked at, as they hold no numbers: {', '.join(table.left_out)}", markup=False)
-    return diagnose(table, probes=probes, seed=seed)
+    read = f"{len(table.values)} rows of {table.layout}" if table.layout else None
+    return diagnose(table, probes=probes, seed=seed), read
 
 
 def _own(
@@ -228,7 +232,11 @@ def _reached(diagnosis: Any, treatment: Any, fail_on: str) -> bool:
     return bool(replace(diagnosis, findings=(*others, treatment.after)).reaches(fail_on))
 
 
-def _print(console: Console, diagnosis: Any, treatment: Any, written: Path, *, asked: bool) -> None:
+def _print(
+    console: Console, diagnosis: Any, treatment: Any, written: Path, read: str | None = None, *, asked: bool
+) -> None:
+    if read:
+        console.print(f"read: {read}", markup=False, highlight=False, soft_wrap=True)
     console.print(diagnosis, crop=False)
     if asked and treatment is None:
         console.print("\nnothing to treat: every probe says ok (--remedy applies one all the same)", highlight=False)

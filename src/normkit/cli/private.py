@@ -131,19 +131,18 @@ def query(
     emit(done, json=json, seconds=time.perf_counter() - start, human=lambda console: _say_answered(console, done))
 
 
-_LARGE = 0.1  # δ times the number of rows, from which on a release is warned of
-
-
 def _say_built(console: Console, done: dict[str, Any]) -> None:
     spend = done["spend"]
     console.print(
         f"{done['kind']}: released {done['numbers']} numbers with {spend['mechanism']} noise of scale "
         f"{spend['scale']:.4g}; spent ε = {spend['epsilon']:g}, δ = {spend['delta']:g} ({spend['relation']})"
     )
-    if done["rows"] and spend["delta"] * done["rows"] > _LARGE:
+    if done["warning"]:
+        console.print(f"warning: {done['warning']}")
+    console.print(f"read: {done['read']}", markup=False, soft_wrap=True)
+    if done["names"]:
         console.print(
-            f"warning: δ is {spend['delta']:g} for about {done['rows']:.0f} rows; it must be far below 1 over their "
-            "number, or whole rows may be told"
+            f"written into the release as names of columns: {', '.join(done['names'])}", markup=False, soft_wrap=True
         )
     console.print("The rows can be forgotten; a second build of the same rows adds to what is spent.")
     console.print(f"written: {done['written']}", soft_wrap=True)
@@ -160,6 +159,7 @@ _COLUMNS = {
 
 def _say_answered(console: Console, done: dict[str, Any]) -> None:
     console.print(f"{done['queries']} answers ({done['kind']}); nothing was spent")
+    console.print(f"read: {done['queries']} rows of {done['read']}", markup=False, soft_wrap=True)
     if done["left_out"]:
         console.print(f"left out, as the release has no such columns: {', '.join(done['left_out'])}", markup=False)
     if not done["by_name"]:

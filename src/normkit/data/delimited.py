@@ -9,15 +9,23 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from normkit.data.written_numbers import DECIMAL_COMMA, THOUSANDS, fault, is_a_line_of_cells, number
+from normkit.data.cells import IN_WORDS, Cells, Line, unclear_comma
+from normkit.data.written_numbers import (
+    DECIMAL_COMMA,
+    THOUSANDS,
+    UNCLEAR_COMMA,
+    could_be_a_name,
+    fault,
+    is_a_line_of_cells,
+    number,
+)
 
-__all__ = ["HEADERS", "Cells", "Line", "as_numbers", "read_cells"]
+__all__ = ["HEADERS", "as_numbers", "read_cells"]
 
 HEADERS = ("auto", "yes", "no")
 _SEPARATORS = (",", ";", "\t")
@@ -26,41 +34,15 @@ _FEWEST_COUNTED = 3  # columns from which a line that counts up from any number,
 
 _DIGITS = re.compile(r"[+-]?\d+")
 
-Line = tuple[int, list[str]]
-"""The number of a line in its file, and its cells."""
-
-
-@dataclass
-class Cells:
-    """The cells of a file, line by line.
-
-    Attributes:
-        source: the file, for messages.
-        names: of the columns, stripped, where the file has a header.
-        width: the number of columns.
-        lines: the lines of cells that follow, to be read once; each has `width` cells.
-        separator: between cells: a comma, a semicolon or a tab.
-        decimal: "." or ","; a comma only where cells are separated by something else.
-    """
-
-    source: str
-    names: list[str] | None
-    width: int
-    lines: Iterator[Line]
-    separator: str = ","
-    decimal: str = "."
-
-    def name(self, column: int) -> str:
-        """How messages call a column, counted from 0: its place and, where there is a header, its name."""
-        return f"column {column + 1}" + (f" ({self.names[column]})" if self.names and self.names[column] else "")
-
 
 def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names: bool = False) -> Cells:
     """Open a text file of cells: separated by commas, semicolons or tabs, in UTF-8, with a header line or without.
 
     The separator is the one under which most cells are numbers. Numbers have decimal points; decimal commas are read
-    where cells are separated by something else and nothing contradicts them. With `header` "auto" the first line is a
-    header if no cell of it is a number, and a row if all are.
+    where cells are separated by something else and nothing contradicts them. A column all of whose commas could
+    separate thousands (1,234) is refused where another column has decimal commas. With `header` "auto" the first line
+    is a header if every cell of it could be a name, and a row if all are numbers. A cell that could be a number (`<1`,
+    `5%`, `1,234`) or a missing one is no name.
 
     Args:
         path: the file; a pipe will do.
@@ -70,8 +52,9 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         ValueError: the file is empty or no text, or another character separates cells; "auto" cannot tell what the
-            first line is (numbers that count up, as pandas names columns, or names and numbers mixed); a column has no
-            name, or two have one.
+            first line is (numbers that count up, as pandas names columns, cells that could be numbers, or names and
+            numbers mixed); lines are two whole numbers that could be one with a decimal comma (1,05), in a file without
+            names; a column has no name, or two have one.
     """
     if header not in HEADERS:
         raise ValueError(f"header is {header!r}: choose one of {', '.join(HEADERS)}")
@@ -92,10 +75,12 @@ def read_cells(path: str | os.PathLike[str], header: str = "auto", *, row_names:
         raise ValueError(
             f"{file}: cells are separated by spaces or another character; separate them by commas, semicolons or tabs"
         )
-    if _is_header(first[1], header, cells, row_names):
+    below = [line.strip().strip('"') for line in sample[first[0] :]] if cells.width == 1 else []
+    if _is_header(first[1], header, cells, row_names, any(map(_DIGITS.fullmatch, below))):
         cells.names = [cell.strip() for cell in first[1]]
         _check_names(cells, row_names)
     else:
+        _check_pairs(sample, cells)
         lines = chain([first], lines)
     cells.lines = _of_one_width(lines, cells)
     return cells
@@ -115,8 +100,13 @@ def as_numbers(lines: Sequence[Line], columns: Sequence[int], cells: Cells) -> n
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
     except ValueError:
         values = None
+    if any("_" in "".join(row) for row in rows):  # numpy reads 1_0 as 10
+        values = None
     if values is None or not np.isfinite(values).all():
         raise ValueError(_first_fault(lines, columns, cells))
+    for place in columns:
+        if (at := unclear_comma([row[place] for _, row in lines], place, cells)) is not None:
+            raise ValueError(f"{cells.source}, line {lines[at][0]}, {cells.name(place)}: {UNCLEAR_COMMA}")
     return values
 
 
@@ -158,12 +148,9 @@ def _of_one_width(lines: Iterator[Line], cells: Cells) -> Iterator[Line]:
         if len(row) != cells.width:
             raise ValueError(
                 f"{cells.source}, line {line}: {len(row)} cell{'s' * (len(row) != 1)} separated by "
-                f"{_IN_WORDS[cells.separator]}, and {first} has {cells.width}"
+                f"{IN_WORDS[cells.separator]}, and {first} has {cells.width}"
             )
         yield line, row
-
-
-_IN_WORDS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def _separator(sample: list[str]) -> str:
@@ -195,21 +182,45 @@ def _decimal_mark(sample: list[str], separator: str) -> str:
     return "," if not points and any(not THOUSANDS.fullmatch(cell) for cell in commas) else "."
 
 
-def _is_header(first: list[str], header: str, cells: Cells, row_names: bool) -> bool:
+def _is_header(first: list[str], header: str, cells: Cells, row_names: bool, whole: bool) -> bool:
+    """Whether the first line names the columns; `whole`: a single column holds whole numbers below, as 0 is one."""
     if header != "auto":
         return header == "yes"
-    numbers = [number(cell, cells.decimal) is not None for cell in first]
     unnamed = row_names and len(first) > 1 and not first[0].strip()
-    if not any(numbers):
+    if all(not cell.strip() or could_be_a_name(cell) for cell in first):
         return True
+    numbers = [number(cell, cells.decimal) is not None for cell in first]
     told = "say which: header=yes (--header yes) for names, header=no (--header no) for a row"
     where = f"{cells.source}, line 1"
-    if _counts_up(first[1:] if unnamed else first):
+    if not whole and _counts_up(first[1:] if unnamed else first):
         raise ValueError(f"{where} counts up, as pandas names columns, and could be a row of numbers as well: {told}")
     if all(numbers):
         return False
-    mixed = f"column {numbers.index(True) + 1} is a number and column {numbers.index(False) + 1} is none"
+    if any(numbers):
+        mixed = f"column {numbers.index(True) + 1} is a number and column {numbers.index(False) + 1} is none"
+    else:
+        unlike = next(place for place, cell in enumerate(first, 1) if cell.strip() and not could_be_a_name(cell))
+        mixed = f"column {unlike} could be a number, or one that is missing"
     raise ValueError(f"{where} could be names or a row: {mixed}; {told}")
+
+
+def _check_pairs(sample: list[str], cells: Cells) -> None:
+    """Refuse 1,05 alone on its line: one number with a decimal comma, as no column of whole numbers holds 05.
+
+    1,5 could be two whole numbers, and is read so; `Cells.layout` says it.
+    """
+    if cells.width != 2 or cells.separator != ",":
+        return
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(sample) if row]
+    except csv.Error:  # said where the lines are read
+        return
+    whole = all(_DIGITS.fullmatch(cell) for row in rows for cell in row)
+    if whole and any(re.fullmatch(r"0\d+", row[-1]) for row in rows):
+        raise ValueError(
+            f"{cells.source}: each line could be one number with a decimal comma, or two whole numbers; write decimal "
+            "points, or name the two columns on the first line"
+        )
 
 
 def _counts_up(first: list[str]) -> bool:
@@ -235,7 +246,8 @@ def _check_names(cells: Cells, row_names: bool) -> None:
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         places = [place + 1 for place, name in enumerate(names) if name == twice[0]]
-        raise ValueError(f"{cells.source}, line 1: columns {_few(places)} bear one name, {twice[0]!r}: rename them")
+        shown = f", {twice[0]!r}" if cells.shown_names() else ""
+        raise ValueError(f"{cells.source}, line 1: columns {_few(places)} bear one name{shown}: rename them")
 
 
 def _few(numbers: list[int], most: int = 5) -> str:

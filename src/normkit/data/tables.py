@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from normkit.data.delimited import Cells, Line, read_cells
-from normkit.data.written_numbers import MISSING, fault, looks_like_a_number, number
+from normkit.data.cells import Cells, Line, unclear_comma
+from normkit.data.delimited import read_cells
+from normkit.data.written_numbers import MISSING, UNCLEAR_COMMA, fault, looks_like_a_number, number
 from normkit.extras import require
 
 __all__ = ["Table", "as_table", "is_table", "read_table"]
@@ -24,12 +25,14 @@ class Table:
         values: (N, D) float64, NaN where a value is missing.
         left_out: names of the columns that hold no numbers.
         source: the DataFrame, array or tensor that it was made from; of a file, the Python that reads it again.
+        layout: of a file, how it was read: the number of columns, separator, decimal mark, whether it has a header.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     left_out: tuple[str, ...] = ()
     source: Any = None
+    layout: str = ""
 
     def to_frame(self) -> Any:
         """The values as a pandas DataFrame.
@@ -71,12 +74,14 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
 
     Without a header the columns are called x0, x1, … A first column without a name holds the names of the rows, as R
     and pandas write them, and is left out, as is every column of which less than half are numbers. A cell is missing
-    where it is empty, NA, NaN, null or none. Decimal commas are read where cells are separated by something else.
+    where it is empty, NA, NaN, null or none; an infinite number is refused. Decimal commas are read where cells are
+    separated by something else.
 
     Args:
         path: the file.
-        header: whether the first line names the columns: "yes", "no", or "auto": yes if no cell of it is a number, no
-            if all are; what could be both (0, 1, 2, … as pandas names columns, or names mixed with numbers) is refused.
+        header: whether the first line names the columns: "yes", "no", or "auto": yes if no cell of it could be a
+            number or a missing one, no if all are numbers; what could be both (0, 1, 2, … as pandas names columns, `<1`
+            or `5%`, names mixed with numbers) is refused.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -94,7 +99,7 @@ def read_table(path: str | os.PathLike[str], header: str = "auto") -> Table:
         raise ValueError(f"{cells.source}: no column holds numbers")
     left_out = tuple(names[place] for place in places if names[place] not in numbers)
     again = f"normkit.data.read_table({cells.source!r}{'' if header == 'auto' else f', header={header!r}'})"
-    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again)
+    return Table(tuple(numbers), np.column_stack([*numbers.values()]), left_out, again, cells.layout())
 
 
 def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
@@ -107,11 +112,14 @@ def _numbers(lines: list[Line], place: int, cells: Cells) -> np.ndarray | None:
     read = [math.nan if cell.lower() in MISSING else number(cell, cells.decimal) for cell in column]
     if None not in read:
         values = np.array(read, dtype=np.float64)
-        return None if np.isnan(values).all() else values
+        if (at := unclear_comma(column, place, cells)) is not None:
+            raise ValueError(f"{cells.source}, line {lines[at][0]}, {cells.name(place)}: {UNCLEAR_COMMA}")
+        if not np.isinf(values).any():
+            return None if np.isnan(values).all() else values
     held = [cell for cell in column if cell.lower() not in MISSING]
     if 2 * sum(looks_like_a_number(cell, cells.decimal) for cell in held) <= len(held):
         return None
-    first = read.index(None)
+    first = next(at for at, value in enumerate(read) if value is None or math.isinf(value))
     raise ValueError(
         f"{cells.source}, line {lines[first][0]}, {cells.name(place)}: {fault(column[first], cells.decimal)}"
     )

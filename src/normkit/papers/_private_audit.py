@@ -58,20 +58,40 @@ AUDITED = {
 def largest_move(repeats: int, rng: np.random.RandomState) -> float:
     """Largest change of what is released by one row, over the sensitivity that the release itself states.
 
-    Both fits draw their noise from one seed, so that it cancels.
+    Of each estimator, both relations and both mechanisms. Both fits draw their noise from one seed, so that it cancels.
     """
     largest = 0.0
     for _ in range(repeats):
-        X = rng.normal(size=(4, 3)) * rng.choice([0.1, 1.0, 100.0])
-        other = np.vstack((rng.normal(size=(1, 3)), X[1:]))
-        options = {"epsilon": 1.0, "n_features": 64, "random_state": int(rng.randint(2**31)), "insecure_seed": 0}
-        for relation, neighbour in (("add_remove", X[1:]), ("replace_one", other)):
-            for delta, order in ((0.0, 1), (1e-6, 2)):
-                density = PrivateKernelDensity("laplacian", delta=delta, neighbours=relation, **options)
-                one, two = (clone(density).fit(rows) for rows in (X, neighbour))
-                gap = np.append(one.sums_ - two.sums_, (one.count_ - two.count_) * one._count_weight())
-                largest = max(largest, float(np.linalg.norm(gap, ord=order)) / one.spend_.sensitivity)
+        X, y = rng.normal(size=(4, 3)) * rng.choice([0.1, 1.0, 100.0]), np.array([0, 1, 1, 0])
+        other = np.vstack((rng.normal(size=(1, 3)), X[1:])), np.array([1, 1, 1, 0])
+        seeds = {"random_state": int(rng.randint(2**31)), "insecure_seed": 0}
+        for estimator in _moving(seeds):
+            for relation, neighbour in (("add_remove", (X[1:], y[1:])), ("replace_one", other)):
+                for delta, order in ((0.0, 1), (1e-6, 2)):
+                    estimator.set_params(neighbours=relation, delta=delta)
+                    one, two = (clone(estimator).fit(*table) for table in ((X, y), neighbour))
+                    gap = _released(one) - _released(two)
+                    largest = max(largest, float(np.linalg.norm(gap, ord=order)) / one.spend_.sensitivity)
     return largest
+
+
+def _moving(seeds: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        PrivateKernelDensity("laplacian", epsilon=1.0, n_features=64, **seeds),
+        PrivateSimilarityClassifier(epsilon=1.0, n_features=64, classes=[0, 1], **seeds),
+        PrivateSimilarityClassifier("inner", epsilon=1.0, classes=[0, 1], **seeds),
+        PrivateDistance(bounds=(-1.0, 1.0), epsilon=1.0, depth=3, **seeds),
+        PrivateDistance("sqeuclidean", bounds=1.0, epsilon=1.0, **seeds),
+    )
+
+
+def _released(fitted: Any) -> Any:
+    """The vector that noise was added to, and of which the spend states the sensitivity."""
+    if isinstance(fitted, PrivateKernelDensity):
+        return np.append(fitted.sums_, fitted.count_ * fitted._count_weight())
+    if isinstance(fitted, PrivateSimilarityClassifier):
+        return fitted.sums_.ravel()
+    return (fitted.moments_ if fitted.nodes_ is None else fitted.nodes_).ravel()
 
 
 def audit_fits(repeats: int, kind: str, noise: float) -> float:

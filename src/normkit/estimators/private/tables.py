@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from normkit.data.delimited import Cells, as_numbers, read_cells
+from normkit.data.cells import Cells
+from normkit.data.delimited import as_numbers, read_cells
 from normkit.data.files import atomic
 from normkit.estimators.private.classifier import PrivateSimilarityClassifier
 from normkit.estimators.private.density import PrivateKernelDensity
@@ -19,6 +20,8 @@ from normkit.estimators.private.files import load_private
 __all__ = ["answer_queries", "build_release"]
 
 _LINES = 20_000  # queries read at once
+_LARGE = 0.1  # δ times the number of rows, from which on a release is warned of
+_ROWS = 1000  # taken for their number where a release holds none
 
 
 def build_release(
@@ -87,9 +90,11 @@ def build_release(
         "kind": type(fitted).__name__,
         "numbers": numbers,
         "columns": fitted.n_features_in_,
-        "names": cells.names is not None,
+        "names": [str(name) for name in getattr(fitted, "feature_names_in_", [])] or None,
+        "read": cells.layout(),
         "spend": fitted.spend_.to_dict(),
         "rows": getattr(fitted, "count_", None),
+        "warning": _of_large_delta(fitted),
         "written": str(out),
     }
 
@@ -142,6 +147,7 @@ def answer_queries(
         "queries": count,
         "columns": columns,
         "by_name": by_name,
+        "read": cells.layout(),
         "left_out": left_out,
         "written": str(out),
     }
@@ -186,6 +192,19 @@ def _check_labels(labels: list[tuple[int, str]], classes: list[str], source: str
             raise ValueError(f"{source}, line {line}: the label in column {column} {there}")
 
 
+def _of_large_delta(fitted: Any) -> str | None:
+    """What to warn of if δ is not far below 1 over the number of rows, as the release tells it."""
+    counts = getattr(fitted, "counts_", None)
+    released = getattr(fitted, "count_", None if counts is None else float(counts.sum()))
+    rows = _ROWS if released is None else max(released, 1.0)  # a noisy count may be negative
+    if fitted.spend_.delta * rows <= _LARGE:
+        return None
+    told = f"{rows:.0f} rows (their number is not in the release)" if released is None else f"about {rows:.0f} rows"
+    return (
+        f"δ is {fitted.spend_.delta:g} for {told}; it must be far below 1 over their number, or whole rows may be told"
+    )
+
+
 def _answers(fitted: Any, rows: Any, mean: bool) -> list[list[Any]]:
     if isinstance(fitted, PrivateSimilarityClassifier):
         return [[each] for each in fitted.predict(rows).tolist()]
@@ -213,7 +232,7 @@ def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
         return list(range(cells.width)), []
     if missing := [name for name in wanted if name not in cells.names]:
         raise ValueError(
-            f"{cells.source} lacks {_few(missing)} of the release's columns: it has {_few(cells.names)}; name its "
+            f"{cells.source} lacks {_few(missing)} of the release's columns: it has {_names(cells)}; name its "
             "columns as the release's are named"
         )
     place = {name: at for at, name in enumerate(cells.names)}
@@ -222,9 +241,16 @@ def _in_order(cells: Cells, fitted: Any) -> tuple[list[int], list[str]]:
 
 def _column(cells: Cells, wanted: str) -> int:
     if cells.names is None or wanted not in cells.names:
-        there = "no names of columns" if cells.names is None else f"the columns {_few(cells.names)}"
-        raise ValueError(f"{cells.source} has no column {wanted}: it has {there}")
+        raise ValueError(f"{cells.source} has no column {wanted}: it has {_names(cells)}")
     return cells.names.index(wanted)
+
+
+def _names(cells: Cells) -> str:
+    """The columns' names for a message; not where some look like numbers, as they may be a private row."""
+    if cells.names is None:
+        return "no names of columns"
+    shown = cells.shown_names()
+    return f"the columns {_few(shown)}" if shown else f"{cells.width} columns, and some names look like numbers"
 
 
 def _few(names: Sequence[str], most: int = 8) -> str:
