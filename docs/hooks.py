@@ -9,6 +9,7 @@ figure is typed into a page by hand.
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,27 +72,34 @@ def claims(slug: str) -> str:
     return section[1].strip() if section else f"Not measured yet: `normkit reproduce {slug}` runs the claims."
 
 
-def newest(device: str, mode: str | None = None) -> dict[str, Any] | None:
-    """The newest committed result of `normkit bench` on a kind of device; files are called by their date.
-
-    With `mode` the newest that has rows of it, without it the newest that has any other rows than growth.
-    """
-    for path in sorted(RESULTS.glob("*/*.json"), key=lambda path: path.name, reverse=True):
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        modes = {row["mode"] for row in found["results"]}
-        if found["device"] in (device, "all") and (mode in modes if mode else modes - {"growth"}):
+def newest(device: str) -> dict[str, Any] | None:
+    """The newest committed result of `normkit bench` on a kind of device that holds more than growth."""
+    for found in _committed(device):
+        if {row["mode"] for row in found["results"]} - {"growth"}:
             return found
     return None
 
 
+def _committed(device: str) -> Iterator[dict[str, Any]]:
+    """The committed results, the newest first; files are called by their date."""
+    for path in sorted(RESULTS.glob("*/*.json"), key=lambda path: path.name, reverse=True):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["device"] in (device, "all"):
+            yield found
+
+
 def growth() -> str:
-    """Rows of every suite that measures how a call's cost grows: a line a variant and size, its exponents last."""
-    found = newest("cpu", "growth")
-    rows = [row for row in found["results"] if row["mode"] == "growth" and row["status"] != "skipped"] if found else []
+    """Rows of how each call's cost grows, from the newest result that has them: a line a size, the exponents last."""
+    rows: list[dict[str, Any]] = []
+    for found in _committed("cpu"):
+        measured = [row for row in found["results"] if row["mode"] == "growth" and row["status"] != "skipped"]
+        shown = {row["op"] for row in rows}
+        rows += [row for row in measured if row["op"] not in shown]
     if not rows:
         return "Not measured yet: `normkit bench growth` does."
     head = "| call | variant | n | CPU time | memory | bar |"
-    return "\n".join([head, "|---|---|---|---|---|---|"] + [_growth_line(row) for row in _once(rows)])
+    lines = [_growth_line(row) for row in _once(sorted(rows, key=lambda row: row["op"]))]
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 
 
 def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
